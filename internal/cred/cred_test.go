@@ -1,0 +1,58 @@
+package cred_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"kura/internal/cred"
+)
+
+func TestSecretDoesNotShow(t *testing.T) {
+	c := cred.Credentials{AccessKeyID: "AKIA", SecretAccessKey: cred.NewSecret("hunter2")}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, v := range []any{c, &c, c.SecretAccessKey, []cred.Secret{c.SecretAccessKey}} {
+			s := fmt.Sprintf(verb, v)
+			if strings.Contains(s, "hunter2") || strings.Contains(s, "68756e74") {
+				t.Errorf("%s of a %T shows the secret: %s", verb, v, s)
+			}
+		}
+	}
+	if data, err := json.Marshal(c); err == nil {
+		t.Errorf("Marshal succeeded: %s", data)
+	}
+}
+
+func TestEncode(t *testing.T) {
+	for _, want := range []cred.Credentials{
+		{AccessKeyID: "AKIA", SecretAccessKey: cred.NewSecret("s")},
+		{AccessKeyID: "ASIA", SecretAccessKey: cred.NewSecret("s"), SessionToken: cred.NewSecret("t"), Expires: time.Unix(1e9, 0).UTC()},
+	} {
+		data, err := cred.Encode(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := cred.Decode(data); err != nil || got != want {
+			t.Errorf("Decode(Encode(c)) = %v, %v, want %v", got, err, want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"AccessKeyID":"AKIA","SecretAccessKey":"s"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := cred.Decode(data)
+		if err != nil {
+			return
+		}
+		again, err := cred.Encode(c)
+		if err != nil {
+			t.Skip() // a time that JSON can't hold
+		}
+		if c2, err := cred.Decode(again); err != nil || !c2.Expires.Equal(c.Expires) {
+			t.Errorf("%v encodes to %s, which decodes to %v, %v", c, again, c2, err)
+		}
+	})
+}
