@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -132,4 +134,39 @@ func (c Chain) Key(store string, n int) string {
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:16])
+}
+
+// String lists the source and the steps of c, one a line. It shows no secret,
+// and not the command of a credential_process, which may contain one.
+func (c Chain) String() string {
+	var b strings.Builder
+	switch s := c.Source; {
+	case s.Stored != nil:
+		fmt.Fprintf(&b, "access key %q from the store\n", s.Stored.Name)
+	case s.Process != nil:
+		fmt.Fprintf(&b, "credential_process of profile %q\n", s.Process.Profile)
+	case s.WebIdentity != nil:
+		fmt.Fprintf(&b, "sts:AssumeRoleWithWebIdentity %s for %s\n", s.WebIdentity.RoleARN, short(s.WebIdentity.Duration))
+	case s.SSO != nil:
+		fmt.Fprintf(&b, "Identity Center role %s of account %s at %s\n", s.SSO.RoleName, s.SSO.AccountID, s.SSO.StartURL)
+	}
+	for _, s := range c.Steps {
+		serial := ""
+		switch {
+		case s.SessionToken != nil:
+			fmt.Fprintf(&b, "sts:GetSessionToken for %s", short(s.SessionToken.Duration))
+			serial = s.SessionToken.MFASerial
+		case s.AssumeRole != nil:
+			fmt.Fprintf(&b, "sts:AssumeRole %s for %s", s.AssumeRole.RoleARN, short(s.AssumeRole.Duration))
+			if s.AssumeRole.Wanted != 0 {
+				fmt.Fprintf(&b, " instead of %s", short(s.AssumeRole.Wanted))
+			}
+			serial = s.AssumeRole.MFASerial
+		}
+		if serial != "" {
+			fmt.Fprintf(&b, " with MFA device %s", serial)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
 }

@@ -72,3 +72,24 @@ func Decode(data []byte) (Credentials, error) {
 	}
 	return Credentials{w.AccessKeyID, Secret{w.SecretAccessKey}, Secret{w.SessionToken}, w.Expires, w.AccountID}, nil
 }
+
+// CheckAccessKey returns an error if s can't be a secret access key: such keys
+// are 40 characters of base64 today, and AWS promises no more than that they
+// are text. The error says nothing of s.
+func (s Secret) CheckAccessKey() error {
+	if len(s.text) < 16 || !isBase64(s.text) {
+		return errors.New("that is not a secret access key, which is 40 letters, digits, slashes and plus signs")
+	}
+	return nil
+}
+
+func isBase64(text string) bool {
+	for _, r := range text {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '/', r == '+', r == '=':
+		default:
+			return false
+		}
+	}
+	return true
+}
