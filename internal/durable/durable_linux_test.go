@@ -1,0 +1,63 @@
+package durable_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"kura/internal/durable"
+)
+
+// mount returns a file system of 64 KiB.
+func mount(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skip("no right to mount a small file system: ", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	return dir
+}
+
+func TestDiskFull(t *testing.T) {
+	dir := mount(t)
+	name := filepath.Join(dir, "f")
+	if err := durable.WriteFile(name, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := durable.WriteFile(name, make([]byte, 1<<17), 0o600)
+	if !errors.Is(err, durable.ErrDiskFull) {
+		t.Errorf("WriteFile on a full disk: %v, want ErrDiskFull", err)
+	}
+	if got, _ := os.ReadFile(name); !bytes.Equal(got, []byte("old")) {
+		t.Errorf("the old file is now %q", got)
+	}
+	wantFiles(t, dir, "f")
+}
+
+func TestReadOnly(t *testing.T) {
+	dir := mount(t)
+	name := filepath.Join(dir, "f")
+	if err := durable.WriteFile(name, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	_, errTry := durable.TryLock(filepath.Join(dir, "lock"))
+	_, errLock := durable.Lock(t.Context(), filepath.Join(dir, "lock"))
+	for what, err := range map[string]error{
+		"WriteFile": durable.WriteFile(name, nil, 0o600),
+		"Remove":    durable.Remove(name),
+		"MkdirAll":  durable.MkdirAll(filepath.Join(dir, "a", "b"), 0o700),
+		"TryLock":   errTry,
+		"Lock":      errLock,
+	} {
+		if !errors.Is(err, durable.ErrReadOnly) {
+			t.Errorf("%s on a read-only file system: %v, want ErrReadOnly", what, err)
+		}
+	}
+}
