@@ -12,7 +12,7 @@ import (
 // processes at once, and return promptly once ctx is done.
 type Store interface {
 	// Get returns the data of an item, or an error wrapping ErrNotFound,
-	// ErrLocked, ErrDenied or ErrUnavailable.
+	// ErrLocked, ErrDenied, ErrUnavailable or ErrDamaged.
 	Get(ctx context.Context, key Key) ([]byte, error)
 
 	// Put creates or replaces an item. Once it returns nil the item survives
@@ -55,4 +55,8 @@ var (
 
 	// ErrUnavailable says that a store can't be reached or used at all.
 	ErrUnavailable = errors.New("the store is not available")
+
+	// ErrDamaged says that an item is there but can't be trusted: it is cut
+	// short, corrupt, or not what the store wrote.
+	ErrDamaged = errors.New("the item is damaged")
 )
