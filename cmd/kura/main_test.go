@@ -1,0 +1,158 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"kura/internal/awstest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main})
+}
+
+// passphrase is the one of every script's store.
+const passphrase = "correct horse battery staple"
+
+// TestScript runs the scripts in testdata, each in a home of its own against an
+// AWS of its own. They show the program to a reader, so they come before any
+// other test of a command. Besides what package testscript offers they have:
+//
+//	calls [OP...]     AWS has carried out these operations since the last time
+//	fault OP [KIND [COUNT]]
+//	                  calls of OP go wrong as awstest.FaultKind says
+//	clock DURATION    AWS's clock is ahead by so much
+//	code FILE [SERIAL]
+//	                  put a token code into FILE that AWS accepts now
+//	leaks             no secret is in the last output or in any file but those
+//	                  below in/, where scripts keep what they type
+//	mode OCTAL FILE   set the permissions of a file
+//
+// Everything runs with --debug, so that leaks looks at the most talkative
+// output there is.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			cloud := awstest.New(awstest.Config{})
+			e.Values["cloud"] = cloud
+			e.Defer(cloud.Close)
+			home := filepath.Join(e.WorkDir, "home")
+			for name, value := range map[string]string{
+				"HOME":                 home,
+				"USER":                 "ann",
+				"AWS_CONFIG_FILE":      filepath.Join(e.WorkDir, "config"),
+				"AWS_ENDPOINT_URL":     cloud.URL,
+				"KURA_DEBUG":           "1",
+				"KURA_FILE_PASSPHRASE": passphrase,
+				"KURA_UNLOCK_TTL":      "5m", // nothing of a test stays in the kernel for long
+			} {
+				e.Setenv(name, value)
+			}
+			return os.Mkdir(home, 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"calls": calls,
+			"fault": fault,
+			"clock": clock,
+			"code":  code,
+			"leaks": leaks,
+			"mode":  mode,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, errors.New("unknown condition")
+		},
+	})
+}
+
+func cloudOf(ts *testscript.TestScript) *awstest.Cloud { return ts.Value("cloud").(*awstest.Cloud) }
+
+func calls(ts *testscript.TestScript, neg bool, args []string) {
+	got := strings.Join(cloudOf(ts).Done(), " ")
+	if want := strings.Join(args, " "); (got == want) == neg {
+		ts.Fatalf("AWS was called for %q, want %q", got, want)
+	}
+	cloudOf(ts).ResetCalls()
+}
+
+func fault(ts *testscript.TestScript, _ bool, args []string) {
+	var faults []awstest.Fault
+	if len(args) > 1 {
+		kind := awstest.FaultKind(args[1])
+		if !slices.Contains(awstest.FaultKinds(), kind) {
+			ts.Fatalf("no fault is called %q", kind)
+		}
+		f := awstest.Fault{Kind: kind, Delay: 2 * time.Second}
+		if len(args) > 2 {
+			var err error
+			f.Count, err = strconv.Atoi(args[2])
+			ts.Check(err)
+		}
+		faults = append(faults, f)
+	}
+	cloudOf(ts).SetFault(args[0], faults...)
+}
+
+func clock(ts *testscript.TestScript, _ bool, args []string) {
+	offset, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	cloudOf(ts).SetClockOffset(offset)
+}
+
+func code(ts *testscript.TestScript, _ bool, args []string) {
+	serial := awstest.MFASerial
+	if len(args) > 1 {
+		serial = args[1]
+	}
+	code, err := cloudOf(ts).Code(serial)
+	ts.Check(err)
+	file := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(filepath.Dir(file), 0o700))
+	ts.Check(os.WriteFile(file, []byte(code+"\n"), 0o600))
+}
+
+func leaks(ts *testscript.TestScript, neg bool, args []string) {
+	found := false
+	check := func(where, text string) {
+		for _, secret := range append(cloudOf(ts).Secrets(), passphrase) {
+			if strings.Contains(text, secret) {
+				found = true
+				ts.Logf("a secret is in %s", where)
+			}
+		}
+	}
+	check("standard error", ts.ReadFile("stderr"))
+	work := ts.Getenv("WORK")
+	ts.Check(filepath.WalkDir(work, func(name string, d fs.DirEntry, err error) error {
+		if name == filepath.Join(work, "in") {
+			return filepath.SkipDir
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(name)
+		check(name, string(data))
+		return err
+	}))
+	if found != neg {
+		ts.Fatalf("secrets in the open: %v", found)
+	}
+}
+
+func mode(ts *testscript.TestScript, _ bool, args []string) {
+	perm, err := strconv.ParseUint(args[0], 8, 32)
+	ts.Check(err)
+	ts.Check(os.Chmod(ts.MkAbs(args[1]), os.FileMode(perm)))
+}

@@ -1,0 +1,319 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"kura/internal/awsapi"
+	"kura/internal/awsconfig"
+	"kura/internal/chain"
+	"kura/internal/deliver"
+	"kura/internal/mfa"
+	"kura/internal/mint"
+	"kura/internal/prompt"
+	"kura/internal/store"
+	"kura/internal/store/file"
+	"kura/internal/unlocked"
+)
+
+// globalFlags are the flags of all commands.
+type globalFlags struct {
+	debug             bool
+	backend           string
+	prompt            string
+	fileDir           string
+	passphraseCommand string
+	unlockTTL         time.Duration
+}
+
+var (
+	backends = []string{"file"}
+	prompts  = []string{"terminal"}
+)
+
+func (g *globalFlags) declare(fs *pflag.FlagSet) {
+	g.unlockTTL = 8 * time.Hour
+	fs.BoolVar(&g.debug, "debug", false, "say on stderr what is being done")
+	fs.StringVar(&g.backend, "backend", "file", "where access keys are kept: "+strings.Join(backends, ", "))
+	fs.StringVar(&g.prompt, "prompt", "terminal", "what asks for MFA codes: "+strings.Join(prompts, ", "))
+	fs.StringVar(&g.fileDir, "file-dir", "", "`directory` of the file backend")
+	fs.StringVar(&g.passphraseCommand, "file-passphrase-command", "", "`command` that prints the passphrase of the file backend")
+	fs.Var(duration{&g.unlockTTL}, "unlock-ttl", "how long the store stays unlocked; 0s: for one command")
+	fromEnv(fs, "backend", "AWS_VAULT_BACKEND")
+	fromEnv(fs, "prompt", "AWS_VAULT_PROMPT")
+	fromEnv(fs, "file-dir", "AWS_VAULT_FILE_DIR")
+}
+
+func (g *globalFlags) check() error {
+	if !slices.Contains(backends, g.backend) {
+		return usagef("--backend must be one of %s, got %q", strings.Join(backends, ", "), g.backend)
+	}
+	if !slices.Contains(prompts, g.prompt) {
+		return usagef("--prompt must be one of %s, got %q", strings.Join(prompts, ", "), g.prompt)
+	}
+	return nil
+}
+
+// config reads the AWS config file. One that is not there is an empty one.
+func (a *app) config() (*awsconfig.File, error) {
+	name := a.expandHome(a.Getenv("AWS_CONFIG_FILE"))
+	if name == "" {
+		name = filepath.Join(a.home(), ".aws", "config")
+	}
+	data, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return awsconfig.Parse(name, data)
+}
+
+// resolve works out the chain of a profile.
+func (a *app) resolve(ctx context.Context, f *awsconfig.File, s store.Store, profile string, o *mintFlags) (chain.Chain, error) {
+	overrides := chain.Overrides{
+		Region:    o.region,
+		Duration:  o.duration,
+		NoSession: o.noSession,
+		User:      a.user(),
+		Stored:    func(name string) bool { return a.isStored(ctx, s, name) },
+		Getenv:    a.Getenv,
+	}
+	if outer := a.Getenv("AWS_VAULT"); outer != "" {
+		overrides.Getenv = a.withoutOuter(f, outer, overrides)
+	}
+	return chain.Resolve(f, profile, overrides)
+}
+
+// withoutOuter looks up environment variables, but for those that an outer
+// exec has set for its own profile: they would outrank the settings of ours.
+func (a *app) withoutOuter(f *awsconfig.File, outer string, o chain.Overrides) func(string) string {
+	o.Getenv = nil
+	c, err := chain.Resolve(f, outer, o)
+	if err != nil {
+		return a.Getenv
+	}
+	set := map[string]string{"AWS_REGION": c.Region, "AWS_DEFAULT_REGION": c.Region, "AWS_CA_BUNDLE": c.CABundle}
+	for service, url := range c.Endpoints {
+		set[strings.TrimSuffix("AWS_ENDPOINT_URL_"+service, "_")] = url
+	}
+	return func(name string) string {
+		if value := a.Getenv(name); value != set[name] {
+			return value
+		}
+		return ""
+	}
+}
+
+// isStored reports whether the store holds an access key of that name.
+func (a *app) isStored(ctx context.Context, s store.Store, name string) bool {
+	names, err := s.List(ctx, store.AccessKey)
+	if err != nil {
+		a.log.Debug("can't list the access keys", "reason", err)
+	}
+	return slices.Contains(names, name)
+}
+
+// store opens the store that the flags choose. It stays locked until an item is
+// read or written.
+func (a *app) store(ctx context.Context) (*file.Store, error) {
+	dir, err := filepath.Abs(a.storeDir())
+	if err != nil {
+		return nil, err
+	}
+	return file.Open(file.Options{
+		Dir:           dir,
+		Passphrase:    a.passphrase,
+		NewPassphrase: a.newPassphrase,
+		PluginUI:      a.pluginUI(ctx),
+		Waiting:       func() { a.say("waiting for another process that is opening the store") },
+		Keep:          a.keep(),
+		TTL:           a.global.unlockTTL,
+	}), nil
+}
+
+// keep is what stays unlocked between commands. Whoever keeps several homes,
+// as tests do, keeps them apart.
+func (a *app) keep() *unlocked.Keep {
+	sum := sha256.Sum256([]byte(a.storeDir()))
+	return unlocked.Open(hex.EncodeToString(sum[:8]))
+}
+
+func (a *app) storeDir() string {
+	if dir := a.expandHome(a.global.fileDir); dir != "" {
+		return dir
+	}
+	return filepath.Join(a.dataDir(), "store")
+}
+
+func (a *app) cache(s store.Store) *mint.Cache {
+	return &mint.Cache{
+		Dir:     filepath.Join(a.cacheDir(), "sessions"),
+		Store:   s,
+		StoreID: "file:" + a.storeDir(),
+		Keep:    a.keep(),
+		KeepTTL: a.global.unlockTTL,
+	}
+}
+
+func (a *app) minter(s store.Store, c chain.Chain, o *mintFlags) (*mint.Minter, error) {
+	minTTL := mint.DefaultMinTTL
+	if text := a.Getenv("AWS_MIN_TTL"); text != "" {
+		var err error
+		if minTTL, err = chain.ParseDuration(text); err != nil {
+			return nil, usagef("AWS_MIN_TTL: %v", err)
+		}
+	}
+	return &mint.Minter{
+		Store:     s,
+		AWS:       a.aws(c.CABundle),
+		Cache:     a.cache(s),
+		LockDir:   filepath.Join(a.cacheDir(), "locks"),
+		TokenCode: a.tokenCodes(c, o.tokenCode),
+		Run:       a.runCommand,
+		Waiting: func(h mint.Holder) {
+			a.say(fmt.Sprintf("waiting for process %d, which is getting credentials of %q", h.PID, h.Profile))
+		},
+		Personal: func(err error) bool { return errors.Is(err, prompt.ErrNoTerminal) },
+		MinTTL:   minTTL,
+		Now:      time.Now,
+		Log:      a.log,
+	}, nil
+}
+
+func (a *app) aws(caBundle string) *awsapi.Client {
+	return &awsapi.Client{
+		Proxy:     http.ProxyFromEnvironment,
+		CABundle:  caBundle,
+		UserAgent: "kura/" + version(),
+		Log:       a.log,
+		OnSkew: func(offset time.Duration) {
+			direction := "behind"
+			if offset < 0 {
+				direction, offset = "ahead of", -offset
+			}
+			a.log.Warn(fmt.Sprintf("this machine's clock is %s %s AWS's; set it", offset.Round(time.Second), direction))
+		},
+	}
+}
+
+// stsFor returns what asks STS in the name of a profile, which need not be
+// configured yet.
+func (a *app) stsFor(f *awsconfig.File, profile string) (*awsapi.Client, chain.Call, error) {
+	overrides := chain.Overrides{Getenv: a.Getenv, Stored: func(string) bool { return true }}
+	c, err := chain.Resolve(f, profile, overrides)
+	if err != nil {
+		return nil, chain.Call{}, err
+	}
+	for _, step := range c.Steps {
+		if step.SessionToken != nil {
+			return a.aws(c.CABundle), step.SessionToken.Call, nil
+		}
+		return a.aws(c.CABundle), step.AssumeRole.Call, nil
+	}
+	return a.aws(c.CABundle), chain.Call{Region: c.Region, Partition: "aws"}, nil
+}
+
+// tokenCodes returns what gets MFA token codes: the flag, else the profile's
+// own command, else the terminal.
+func (a *app) tokenCodes(c chain.Chain, fixed string) func(context.Context, string) (string, error) {
+	codes := &mfa.Codes{
+		Guard: mfa.Guard{Dir: a.cacheDir(), Now: time.Now},
+		Say:   a.say,
+		Log:   a.log,
+	}
+	switch {
+	case fixed != "":
+		codes.Source, codes.Again = mfa.Fixed(fixed), mfa.Never
+	case c.MFAProcess != "":
+		command := &mfa.Command{
+			Line:     c.MFAProcess,
+			Environ:  deliver.Scrub(a.Environ),
+			Terminal: prompt.Files,
+			Stderr:   a.Stderr,
+		}
+		codes.Source, codes.Again = command.Code, mfa.WaitAgain
+	default:
+		codes.Source, codes.Again = mfa.Terminal(prompt.Line), mfa.AskAgain
+	}
+	return codes.Code
+}
+
+// say tells the user something while a question or a wait is going on: on the
+// terminal, or on standard error where there is none.
+func (a *app) say(text string) {
+	if err := prompt.Say(a.name + ": " + text); err != nil {
+		fmt.Fprintf(a.Stderr, "%s: %s\n", a.name, text)
+	}
+}
+
+func (a *app) home() string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "."
+	}
+	return home
+}
+
+// expandHome replaces a leading "~/" as a shell does, because variables that
+// are set in files reach programs without a shell.
+func (a *app) expandHome(name string) string {
+	if rest, ok := strings.CutPrefix(name, "~/"); ok {
+		return filepath.Join(a.home(), rest)
+	}
+	return name
+}
+
+// dataDir is where the store is kept.
+func (a *app) dataDir() string {
+	if dir := a.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "kura")
+	}
+	switch runtime.GOOS {
+	case "windows":
+		return filepath.Join(a.Getenv("LocalAppData"), "kura")
+	case "darwin":
+		return filepath.Join(a.home(), "Library", "Application Support", "kura")
+	}
+	return filepath.Join(a.home(), ".local", "share", "kura")
+}
+
+// cacheDir is where sessions and locks are kept. What is lost there is minted
+// anew.
+func (a *app) cacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = filepath.Join(a.home(), ".cache")
+	}
+	return filepath.Join(dir, "kura")
+}
+
+func (a *app) settingsFile() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		dir = filepath.Join(a.home(), ".config")
+	}
+	return filepath.Join(dir, "kura", "config.toml")
+}
+
+// user names the person in role sessions.
+func (a *app) user() string {
+	for _, name := range []string{"LOGNAME", "USER", "USERNAME"} {
+		if user := a.Getenv(name); user != "" {
+			return user
+		}
+	}
+	return "uid-" + strconv.Itoa(os.Getuid())
+}

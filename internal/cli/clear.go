@@ -1,0 +1,36 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"kura/internal/mint"
+)
+
+func clearCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "clear [PROFILE]",
+		Short: "forget sessions",
+		Long: `Clear removes the cached sessions of PROFILE, or all of them. The next command
+mints new ones; the access keys in the store stay. AWS has no call to end a
+session that was handed out already: it ends when its time is over.`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeProfiles,
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		s, err := a.store(c.Context())
+		if err != nil {
+			return err
+		}
+		n, err := a.cache(s).Clear(func(s mint.Session) bool {
+			return len(args) == 0 || s.Profile == args[0]
+		})
+		if err != nil {
+			return fmt.Errorf("clearing sessions: %w", err)
+		}
+		fmt.Fprintf(a.Stdout, "Cleared %d sessions.\n", n)
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,260 @@
+// Package cli is the command line: it parses arguments, puts the other
+// packages together, and is the only one that prints, reads the environment
+// and gives advice.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"kura/internal/harden"
+)
+
+// Env is everything that a command may use of the process it runs in.
+type Env struct {
+	Stdin          *os.File
+	Stdout, Stderr io.Writer
+	Environ        []string
+}
+
+// OS returns the Env of this process. The secrets among its variables are taken
+// out of the process's own environment, which age plugins inherit.
+func OS() Env {
+	env := Env{os.Stdin, os.Stdout, os.Stderr, os.Environ()}
+	for _, name := range append(passphraseVariables, "KURA_MFA_TOKEN") {
+		os.Unsetenv(name)
+	}
+	return env
+}
+
+// Getenv returns the value of an environment variable.
+func (e Env) Getenv(name string) string {
+	value, _ := e.lookupEnv(name)
+	return value
+}
+
+func (e Env) lookupEnv(name string) (string, bool) {
+	for _, entry := range e.Environ {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// app is what commands have in common.
+type app struct {
+	Env
+	name     string // what the program was called as: "kura" or "aws-vault"
+	global   globalFlags
+	log      *slog.Logger
+	settings *settings
+	restore  func() // undoes what protects this process, for the child
+}
+
+// commands are the commands in the order of help. Only those that are needed
+// are made: a cached exec is a matter of milliseconds.
+var commands = []struct {
+	name string
+	make func(*app) *cobra.Command
+}{
+	{"add", addCommand},
+	{"list", listCommand},
+	{"exec", execCommand},
+	{"export", exportCommand},
+	{"clear", clearCommand},
+	{"remove", removeCommand},
+	{"lock", lockCommand},
+	{"store", storeCommand},
+	{"version", versionCommand},
+}
+
+// Main runs the program and returns its exit status.
+func Main(args []string, env Env) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{Env: env, name: programName(args[0]), restore: harden.Process()}
+	return a.report(a.run(ctx, args[1:]))
+}
+
+// programName is "aws-vault" where the program was called through a link of
+// that name, so that scripts which look for the name find it.
+func programName(arg0 string) string {
+	name := strings.TrimSuffix(filepath.Base(arg0), ".exe")
+	if name == "aws-vault" {
+		return name
+	}
+	return "kura"
+}
+
+func (a *app) run(ctx context.Context, args []string) error {
+	if len(args) == 1 && strings.HasPrefix(args[0], "--completion-script-") {
+		// As aws-vault spells it; shells' start-up files do so.
+		args = []string{"completion", strings.TrimPrefix(args[0], "--completion-script-")}
+	}
+	root := a.root(args)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+// root returns the command tree, or as much of it as args call for.
+func (a *app) root(args []string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   a.name,
+		Short: "keep AWS access keys safe, and use what is minted from them",
+		Long: `Kura keeps long-term AWS access keys in a secure store, mints short-lived
+session credentials from them, and hands those to the commands that need them.`,
+		Version:           version(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return a.unknownCommand(args[0])
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &usageError{msg: err.Error(), command: c.CommandPath()}
+	})
+	a.global.declare(root.PersistentFlags())
+	strict(root.PersistentFlags())
+	one := -1
+	if len(args) > 0 {
+		one = slices.IndexFunc(commands, func(c struct {
+			name string
+			make func(*app) *cobra.Command
+		}) bool {
+			return c.name == args[0]
+		})
+	}
+	for i, c := range commands {
+		if one < 0 || i == one {
+			root.AddCommand(a.prepare(c.make(a)))
+		}
+	}
+	return root
+}
+
+// prepare gives a command, and those below it, what all commands have.
+func (a *app) prepare(c *cobra.Command) *cobra.Command {
+	strict(c.Flags())
+	c.DisableFlagsInUseLine = true
+	if args := c.Args; args != nil {
+		c.Args = func(c *cobra.Command, list []string) error {
+			err := args(c, list)
+			if _, ok := err.(*usageError); err != nil && !ok {
+				return &usageError{msg: err.Error(), command: c.CommandPath()}
+			}
+			return err
+		}
+	}
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if err := a.start(c); err != nil {
+				return err
+			}
+			return run(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		a.prepare(sub)
+	}
+	return c
+}
+
+// start reads the settings that apply to a command before it runs.
+func (a *app) start(c *cobra.Command) error {
+	settings, err := readSettings(a.settingsFile(), c.Root().PersistentFlags())
+	if err != nil {
+		return err
+	}
+	if err := fill(c.Flags(), a.Getenv, settings); err != nil {
+		return err
+	}
+	a.log = slog.New(&logHandler{w: a.Stderr, name: a.name, debug: a.global.debug})
+	return a.global.check()
+}
+
+func (a *app) unknownCommand(name string) error {
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.name)
+	}
+	return usagef("unknown command %q; the commands are: %s", name, strings.Join(names, ", "))
+}
+
+// exactly is cobra.ExactArgs with words for the missing ones.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return usagef("required argument %q not provided", names[len(args)])
+		}
+		if len(args) > len(names) {
+			return usagef("unexpected argument %q", args[len(names)])
+		}
+		return nil
+	}
+}
+
+// completeProfiles completes the first argument with the names of profiles.
+func (a *app) completeProfiles(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	config, err := a.config()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return config.Profiles(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// A logHandler prints records as the program's other messages are printed.
+// Package slog's own would print times and quote what people are to read.
+type logHandler struct {
+	w     io.Writer
+	name  string
+	debug bool
+}
+
+func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn || h.debug
+}
+
+func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
+	var b strings.Builder
+	level := "warning: "
+	if r.Level < slog.LevelWarn {
+		level = "debug: "
+	}
+	fmt.Fprintf(&b, "%s: %s%s", h.name, level, r.Message)
+	r.Attrs(func(attr slog.Attr) bool {
+		if attr.Key == "reason" {
+			fmt.Fprintf(&b, ": %v", attr.Value)
+		} else {
+			fmt.Fprintf(&b, " %s=%v", attr.Key, attr.Value)
+		}
+		return true
+	})
+	b.WriteByte('\n')
+	_, err := io.WriteString(h.w, b.String())
+	return err
+}
+
+func (h *logHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h *logHandler) WithGroup(string) slog.Handler      { return h }

@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"kura/internal/chain"
+	"kura/internal/cred"
+	"kura/internal/deliver"
+)
+
+// mintFlags are the flags of the commands that mint credentials.
+type mintFlags struct {
+	duration  time.Duration
+	noSession bool
+	region    string
+	tokenCode string
+}
+
+func (o *mintFlags) declare(fs *pflag.FlagSet) {
+	fs.VarP(duration{&o.duration}, "duration", "d", "how long the session is to last, such as 1h (default: duration_seconds of the profile, or 1h)")
+	fs.BoolVarP(&o.noSession, "no-session", "n", false, "do without GetSessionToken")
+	fs.StringVar(&o.region, "region", "", "the AWS `region`")
+	fs.StringVarP(&o.tokenCode, "mfa-token", "t", "", "use this MFA `code` instead of asking")
+	fromEnv(fs, "duration", "AWS_VAULT_DURATION")
+}
+
+func execCommand(a *app) *cobra.Command {
+	var o mintFlags
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "exec [PROFILE] [-- COMMAND [ARG...]]",
+		Short: "run a command with the credentials of a profile",
+		Long: `Exec runs COMMAND with session credentials of PROFILE in its environment.
+Without COMMAND it runs your shell, without PROFILE it takes that of
+AWS_PROFILE.
+
+On Unix COMMAND takes the place of kura: its exit status, signals and terminal
+are its own. The status is 127 if COMMAND is not found, 126 if it can't be run
+and 1 if there are no credentials for it.`,
+		Example: `  kura exec admin -- aws s3 ls
+  kura exec admin -- terraform apply`,
+		ValidArgsFunction: a.completeProfiles,
+	}
+	o.declare(c.Flags())
+	c.Flags().BoolVarP(&asJSON, "json", "j", false, "print the credentials as JSON, as export --format=json does")
+	c.Flags().Lookup("json").Hidden = true
+	c.RunE = func(c *cobra.Command, args []string) error {
+		profile, argv := splitExec(args, c.ArgsLenAtDash())
+		if profile == "" {
+			profile = a.Getenv("AWS_PROFILE")
+		}
+		if profile == "" {
+			return usagef("exec: required argument %q not provided", "profile")
+		}
+		if asJSON {
+			return a.export(c.Context(), profile, "json", &o)
+		}
+		return a.exec(c.Context(), profile, argv, &o)
+	}
+	return c
+}
+
+// splitExec takes the profile from the arguments of exec, of which so many
+// stood before "--" (-1: there was none).
+func splitExec(args []string, dash int) (profile string, argv []string) {
+	if len(args) == 0 || dash == 0 {
+		return "", args
+	}
+	return args[0], args[1:]
+}
+
+func (a *app) exec(ctx context.Context, profile string, argv []string, o *mintFlags) error {
+	shell := len(argv) == 0
+	if shell {
+		argv = []string{a.shell()}
+	}
+	// A command that is not there is not worth a token code.
+	if err := deliver.Look(argv[0], a.Environ); err != nil {
+		return err
+	}
+	c, credentials, err := a.credentials(ctx, profile, o)
+	if err != nil {
+		return err
+	}
+	if shell && a.wantsHelp() {
+		fmt.Fprintf(a.Stderr, "Starting subshell %s, use `exit` to exit the subshell\n", argv[0])
+	}
+	env := deliver.Environ(a.Environ, deliver.Settings{
+		Profile:     c.Profile,
+		Region:      c.Region,
+		Endpoints:   c.Endpoints,
+		CABundle:    c.CABundle,
+		Credentials: credentials,
+	})
+	status, err := deliver.Exec(ctx, argv, env, a.restore)
+	if err != nil {
+		return err
+	}
+	return exitStatus(status)
+}
+
+// shell is what exec runs when it is not told what.
+func (a *app) shell() string {
+	if shell := a.Getenv("SHELL"); shell != "" {
+		return shell
+	}
+	if runtime.GOOS == "windows" {
+		return "cmd.exe"
+	}
+	return "/bin/sh"
+}
+
+// wantsHelp reports whether a person sits before the terminal who may like to
+// know that a subshell has begun.
+func (a *app) wantsHelp() bool {
+	out, ok := a.Stdout.(*os.File)
+	return ok && !a.global.debug && a.Getenv("AWS_VAULT_DISABLE_HELP_MESSAGE") != "1" && term.IsTerminal(int(out.Fd()))
+}
+
+// credentials resolves a profile and returns its chain and what it leads to.
+func (a *app) credentials(ctx context.Context, profile string, o *mintFlags) (chain.Chain, cred.Credentials, error) {
+	if strings.TrimSpace(profile) == "" {
+		return chain.Chain{}, cred.Credentials{}, usagef("the profile has no name")
+	}
+	if a.calledFor(profile) {
+		return chain.Chain{}, cred.Credentials{}, &recursionError{profile}
+	}
+	config, err := a.config()
+	if err != nil {
+		return chain.Chain{}, cred.Credentials{}, err
+	}
+	s, err := a.store(ctx)
+	if err != nil {
+		return chain.Chain{}, cred.Credentials{}, err
+	}
+	c, err := a.resolve(ctx, config, s, profile, o)
+	if err != nil {
+		return chain.Chain{}, cred.Credentials{}, err
+	}
+	m, err := a.minter(s, c, o)
+	if err != nil {
+		return chain.Chain{}, cred.Credentials{}, err
+	}
+	credentials, err := m.Credentials(ctx, c)
+	if err != nil {
+		return chain.Chain{}, cred.Credentials{}, err
+	}
+	return c, credentials, nil
+}

@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"kura/internal/deliver"
+)
+
+func exportCommand(a *app) *cobra.Command {
+	var o mintFlags
+	format := "env"
+	c := &cobra.Command{
+		Use:   "export PROFILE",
+		Short: "print the credentials of a profile",
+		Long: `Export prints credentials of PROFILE for a program that can't be run by exec.
+What is printed is a secret: it is meant for a pipe or for eval, not for a
+file.
+
+The formats are env, export-env (for eval in sh, bash and zsh), fish,
+powershell, dotenv, json (what a credential_process prints) and ini (a section
+of a credentials file).`,
+		Args:              exactly("profile"),
+		ValidArgsFunction: a.completeProfiles,
+	}
+	o.declare(c.Flags())
+	c.Flags().StringVar(&format, "format", format, "`format` of the output: "+strings.Join(deliver.Formats(), ", "))
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !slices.Contains(deliver.Formats(), format) {
+			return usagef("--format must be one of %s, got %q", strings.Join(deliver.Formats(), ", "), format)
+		}
+		return a.export(c.Context(), args[0], format, &o)
+	}
+	return c
+}
+
+func (a *app) export(ctx context.Context, profile, format string, o *mintFlags) error {
+	chain, credentials, err := a.credentials(ctx, profile, o)
+	if err != nil {
+		return err
+	}
+	out, err := deliver.Format(format, profile, chain.Region, credentials)
+	if err != nil {
+		return fmt.Errorf("exporting %q: %w", profile, err)
+	}
+	_, err = a.Stdout.Write(out)
+	return err
+}

@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kura/internal/mint"
+	"kura/internal/store"
+)
+
+func listCommand(a *app) *cobra.Command {
+	var only struct{ profiles, sessions, credentials, json bool }
+	c := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "show profiles, stored access keys and sessions",
+		Long: `List shows the profiles of the AWS config file, the access keys in the store and
+the sessions in the cache with the time they have left. It unlocks nothing and
+changes nothing.`,
+		Args: cobra.NoArgs,
+	}
+	c.Flags().BoolVar(&only.profiles, "profiles", false, "show only the names of profiles")
+	c.Flags().BoolVar(&only.sessions, "sessions", false, "show only the sessions")
+	c.Flags().BoolVar(&only.credentials, "credentials", false, "show only the names of stored access keys")
+	c.Flags().BoolVar(&only.json, "json", false, "print JSON")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		l, err := a.listing(c.Context())
+		if err != nil {
+			return err
+		}
+		switch {
+		case only.json:
+			return l.writeJSON(a.Stdout)
+		case only.credentials:
+			return writeLines(a.Stdout, l.credentials)
+		case only.profiles:
+			return writeLines(a.Stdout, l.profiles)
+		case only.sessions:
+			var labels []string
+			for _, s := range l.sessions {
+				labels = append(labels, l.label(s))
+			}
+			return writeLines(a.Stdout, labels)
+		}
+		return l.writeTable(a.Stdout)
+	}
+	return c
+}
+
+// A listing is what list shows.
+type listing struct {
+	now         time.Time
+	profiles    []string // in the order of the config file
+	credentials []string // names of stored access keys
+	sessions    []mint.Session
+}
+
+func (a *app) listing(ctx context.Context) (*listing, error) {
+	config, err := a.config()
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.store(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &listing{now: time.Now(), profiles: config.Profiles()}
+	if l.credentials, err = s.List(ctx, store.AccessKey); err != nil {
+		return nil, fmt.Errorf("listing the access keys: %w", err)
+	}
+	if l.sessions, err = a.cache(s).List(); err != nil {
+		return nil, fmt.Errorf("listing the sessions: %w", err)
+	}
+	return l, nil
+}
+
+// label shows a session as aws-vault does: its type and the time it has left.
+func (l *listing) label(s mint.Session) string {
+	return s.Type + ":" + s.Expires.Sub(l.now).Truncate(time.Second).String()
+}
+
+// rows returns the cells of the table: the profiles, then the access keys that
+// no profile is named after, then the sessions that belong to neither.
+func (l *listing) rows() [][3]string {
+	var rows [][3]string
+	sessions := func(profile string) string {
+		var labels []string
+		for _, s := range l.sessions {
+			if s.Profile == profile {
+				labels = append(labels, l.label(s))
+			}
+		}
+		return cell(strings.Join(labels, ", "))
+	}
+	for _, p := range l.profiles {
+		credentials := ""
+		if slices.Contains(l.credentials, p) {
+			credentials = p
+		}
+		rows = append(rows, [3]string{p, cell(credentials), sessions(p)})
+	}
+	for _, name := range l.credentials {
+		if !slices.Contains(l.profiles, name) {
+			rows = append(rows, [3]string{"-", name, sessions(name)})
+		}
+	}
+	for _, s := range l.sessions {
+		if !slices.Contains(l.profiles, s.Profile) && !slices.Contains(l.credentials, s.Profile) {
+			rows = append(rows, [3]string{"-", "-", l.label(s)})
+		}
+	}
+	return rows
+}
+
+func cell(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// writeTable prints the table with aws-vault's measures, which scripts cut by:
+// columns of at least 25 characters, two between them.
+func (l *listing) writeTable(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 25, 4, 2, ' ', 0)
+	fmt.Fprint(t, "Profile\tCredentials\tSessions\t\n")
+	fmt.Fprint(t, "=======\t===========\t========\t\n")
+	for _, r := range l.rows() {
+		fmt.Fprintf(t, "%s\t%s\t%s\t\n", r[0], r[1], r[2])
+	}
+	return t.Flush()
+}
+
+func (l *listing) writeJSON(w io.Writer) error {
+	type session struct {
+		Profile   string    `json:"profile"`
+		Type      string    `json:"type"`
+		AccessKey string    `json:"access_key,omitempty"`
+		Expires   time.Time `json:"expires"`
+		Seconds   int64     `json:"seconds_left"` // negative when expired
+	}
+	out := struct {
+		Profiles    []string  `json:"profiles"`
+		Credentials []string  `json:"credentials"`
+		Sessions    []session `json:"sessions"`
+	}{append([]string{}, l.profiles...), append([]string{}, l.credentials...), []session{}}
+	for _, s := range l.sessions {
+		left := int64(s.Expires.Sub(l.now) / time.Second)
+		out.Sessions = append(out.Sessions, session{s.Profile, s.Type, s.AccessKey, s.Expires.UTC(), left})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(out)
+}
+
+func writeLines(w io.Writer, lines []string) error {
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"filippo.io/age/plugin"
+
+	"kura/internal/prompt"
+)
+
+// passphrase gets the passphrase of the file store: from the environment, from
+// the command that is configured, or from the terminal.
+func (a *app) passphrase(ctx context.Context, attempt int) (string, error) {
+	if pass, ok, err := a.givenPassphrase(ctx); ok || err != nil {
+		return pass, err
+	}
+	question := fmt.Sprintf("Enter passphrase to unlock %q: ", a.storeDir())
+	if attempt > 1 {
+		question = "That passphrase is wrong. " + question
+	}
+	return prompt.Passphrase(ctx, question)
+}
+
+// newPassphrase gets the passphrase of a store to be. A person types it twice:
+// there is nothing yet to try it on.
+func (a *app) newPassphrase(ctx context.Context) (string, error) {
+	if pass, ok, err := a.givenPassphrase(ctx); ok || err != nil {
+		return pass, err
+	}
+	for range 3 {
+		pass, err := prompt.Passphrase(ctx, fmt.Sprintf("Enter a new passphrase for %q: ", a.storeDir()))
+		if err != nil {
+			return "", err
+		}
+		again, err := prompt.Passphrase(ctx, "Enter it again: ")
+		if err != nil {
+			return "", err
+		}
+		if pass == again {
+			return pass, nil
+		}
+		a.say("they differ")
+	}
+	return "", errors.New("three times the passphrase was not the same as the one before it")
+}
+
+// passphraseVariables hold the passphrase of the file store, the first that is
+// set winning. To be set is enough: an empty one is refused, not asked for.
+var passphraseVariables = []string{"KURA_FILE_PASSPHRASE", "AWS_VAULT_FILE_PASSPHRASE"}
+
+// givenPassphrase gets the passphrase from where nobody is asked, if it is
+// there.
+func (a *app) givenPassphrase(ctx context.Context) (pass string, ok bool, err error) {
+	for _, name := range passphraseVariables {
+		if pass, ok := a.lookupEnv(name); ok {
+			return pass, true, nil
+		}
+	}
+	if a.global.passphraseCommand == "" {
+		return "", false, nil
+	}
+	out, err := a.runCommand(ctx, "", a.global.passphraseCommand)
+	if err != nil {
+		return "", false, fmt.Errorf("the passphrase command: %w", err)
+	}
+	defer clear(out)
+	return string(bytes.TrimRight(out, "\r\n")), true, nil
+}
+
+// pluginUI lets age plugins, which open key slots by hardware, talk to the user.
+func (a *app) pluginUI(ctx context.Context) *plugin.ClientUI {
+	return &plugin.ClientUI{
+		DisplayMessage: func(name, message string) error {
+			return prompt.Say(fmt.Sprintf("age-plugin-%s: %s", name, message))
+		},
+		RequestValue: func(name, question string, secret bool) (string, error) {
+			question = fmt.Sprintf("age-plugin-%s: %s ", name, question)
+			if secret {
+				return prompt.Passphrase(ctx, question)
+			}
+			return prompt.Line(ctx, question)
+		},
+		Confirm: func(name, question, yes, no string) (bool, error) {
+			if no == "" {
+				return true, prompt.Say(fmt.Sprintf("age-plugin-%s: %s", name, question))
+			}
+			return prompt.Confirm(ctx, fmt.Sprintf("age-plugin-%s: %s (y: %s, N: %s) ", name, question, yes, no))
+		},
+		WaitTimer: func(name string) {
+			a.say(fmt.Sprintf("waiting for age-plugin-%s; touch the device if it blinks", name))
+		},
+	}
+}
+
+// commandTimeout is how long a configured command may take: as long as a
+// person who has to answer its questions.
+const commandTimeout = 2 * time.Minute

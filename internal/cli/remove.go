@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"kura/internal/mint"
+	"kura/internal/prompt"
+	"kura/internal/store"
+)
+
+func removeCommand(a *app) *cobra.Command {
+	var force, sessionsOnly bool
+	c := &cobra.Command{
+		Use:     "remove PROFILE",
+		Aliases: []string{"rm"},
+		Short:   "remove an access key from the store",
+		Long: `Remove deletes the access key of PROFILE from the store, and the sessions that
+were minted from it. The key itself stays valid at AWS until it is deleted
+there. The config file is not touched.`,
+		Args:              exactly("profile"),
+		ValidArgsFunction: a.completeProfiles,
+	}
+	c.Flags().BoolVarP(&force, "force", "f", false, "do not ask")
+	c.Flags().BoolVarP(&sessionsOnly, "sessions-only", "s", false, "remove only the sessions")
+	c.Flags().Lookup("sessions-only").Hidden = true
+	c.RunE = func(c *cobra.Command, args []string) error {
+		ctx, profile := c.Context(), args[0]
+		s, err := a.store(ctx)
+		if err != nil {
+			return err
+		}
+		if sessionsOnly {
+			n, err := a.cache(s).Clear(func(s mint.Session) bool { return s.Profile == profile })
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.Stdout, "Deleted %d sessions.\n", n)
+			return nil
+		}
+		key := store.Key{Kind: store.AccessKey, Name: profile}
+		if !a.isStored(ctx, s, profile) {
+			return &mint.NoKeyError{Name: profile}
+		}
+		if !force {
+			yes, err := prompt.Confirm(ctx, fmt.Sprintf("Delete credentials for profile %q? (y|N) ", profile))
+			if err != nil || !yes {
+				return err
+			}
+		}
+		if err := s.Delete(ctx, key); err != nil {
+			return fmt.Errorf("removing the access key of %q: %w", profile, err)
+		}
+		fmt.Fprintln(a.Stdout, "Deleted credentials.")
+		return a.forgetSessionsOf(s, profile)
+	}
+	return c
+}
+
+// forgetSessionsOf removes the sessions that were minted from an access key
+// that is no longer the one they came from.
+func (a *app) forgetSessionsOf(s store.Store, accessKey string) error {
+	cache := a.cache(s)
+	n, err := cache.Clear(func(s mint.Session) bool {
+		return s.AccessKey == accessKey && s.Store == cache.StoreID
+	})
+	if err != nil {
+		return fmt.Errorf("forgetting the sessions of the former access key: %w", err)
+	}
+	if n > 0 {
+		fmt.Fprintf(a.Stdout, "Deleted %d existing sessions.\n", n)
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package mint
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"kura/internal/cred"
+	"kura/internal/durable"
+	"kura/internal/store"
+	"kura/internal/unlocked"
+)
+
+// A Cache keeps session credentials in sealed files, one a session. What a
+// listing shows stands in the clear at the head of the file, authenticated;
+// the credentials are sealed under the cache key, an item of the store. Losing
+// the cache, or any part of it, costs another call of STS.
+//
+// The format is described in docs/store-format.md.
+type Cache struct {
+	Dir     string      // made when needed
+	Store   store.Store // holds the cache key
+	StoreID string      // says which store that is: its kind and place
+
+	// Keep holds a copy of the cache key for KeepTTL, so that the store need
+	// not be opened at each command.
+	Keep    *unlocked.Keep
+	KeepTTL time.Duration
+}
+
+// A Session is what can be said of cached credentials without unsealing them.
+type Session struct {
+	Key       string    `json:"-"`          // the chain's key, and the name of the file
+	Profile   string    `json:"profile"`    // whose step the session comes from
+	Type      string    `json:"type"`       // such as "sts.AssumeRole"
+	AccessKey string    `json:"access_key"` // name of the access key it was minted from, if any
+	Store     string    `json:"store"`      // Cache.StoreID
+	Expires   time.Time `json:"expires"`
+}
+
+const (
+	sessionMagic  = "kura session 1\n"
+	sessionSuffix = ".session"
+	maxSession    = 1 << 20 // bytes; session tokens are a few thousand at the most
+)
+
+var errUnsealed = errors.New("not a session that this cache key has sealed")
+
+// List returns the sessions of all stores, in the order of profile, type and
+// expiry. It unseals nothing and skips files that are no sessions.
+func (c *Cache) List() ([]Session, error) {
+	files, err := os.ReadDir(c.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var sessions []Session
+	for _, f := range files {
+		key, ok := strings.CutSuffix(f.Name(), sessionSuffix)
+		if !ok {
+			continue
+		}
+		data, err := readFile(filepath.Join(c.Dir, f.Name()))
+		if err != nil {
+			continue // it has been cleared, or is not ours: as good as none
+		}
+		if s, _, _, err := split(key, data); err == nil {
+			sessions = append(sessions, s)
+		}
+	}
+	slices.SortFunc(sessions, func(a, b Session) int {
+		return cmp.Or(cmp.Compare(a.Profile, b.Profile), cmp.Compare(a.Type, b.Type), a.Expires.Compare(b.Expires))
+	})
+	return sessions, nil
+}
+
+// Clear removes the sessions that match and returns how many there were.
+func (c *Cache) Clear(match func(Session) bool) (int, error) {
+	sessions, err := c.List()
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, s := range sessions {
+		if !match(s) {
+			continue
+		}
+		if err := os.Remove(c.file(s.Key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// get returns the cached credentials of a key if they are valid after a time.
+func (c *Cache) get(ctx context.Context, key string, after time.Time) (cred.Credentials, error) {
+	data, err := readFile(c.file(key))
+	if err != nil {
+		return cred.Credentials{}, err
+	}
+	s, head, box, err := split(key, data)
+	if err != nil {
+		return cred.Credentials{}, err
+	}
+	if s.Expires.Before(after) {
+		return cred.Credentials{}, fmt.Errorf("it expires at %s", s.Expires)
+	}
+	aead, err := c.aead(ctx, false)
+	if err != nil {
+		return cred.Credentials{}, err
+	}
+	n := aead.NonceSize()
+	if len(box) < n {
+		return cred.Credentials{}, errUnsealed
+	}
+	plain, err := aead.Open(nil, box[:n], box[n:], additional(key, head))
+	if err != nil {
+		return cred.Credentials{}, errUnsealed
+	}
+	got, err := cred.Decode(plain)
+	clear(plain)
+	return got, err
+}
+
+// put seals credentials into the cache, and takes the occasion to remove
+// sessions that expired before now.
+func (c *Cache) put(ctx context.Context, s Session, credentials cred.Credentials, now time.Time) error {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return err
+	}
+	aead, err := c.aead(ctx, true)
+	if err != nil {
+		return err
+	}
+	s.Store = c.StoreID
+	head, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	plain, err := cred.Encode(credentials)
+	if err != nil {
+		return err
+	}
+	defer clear(plain)
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
+	rand.Read(nonce)
+	file := slices.Concat([]byte(sessionMagic), head, []byte("\n"),
+		aead.Seal(nonce, nonce, plain, additional(s.Key, head)))
+	if err := durable.WriteFile(c.file(s.Key), file, 0o600); err != nil {
+		return err
+	}
+	_, err = c.Clear(func(s Session) bool { return s.Expires.Before(now) })
+	return err
+}
+
+func (c *Cache) file(key string) string { return filepath.Join(c.Dir, key+sessionSuffix) }
+
+// split takes a session file apart: what its head says, the head itself, and
+// the sealed box.
+func split(key string, data []byte) (s Session, head, box []byte, err error) {
+	rest, ok := bytes.CutPrefix(data, []byte(sessionMagic))
+	if !ok {
+		return Session{}, nil, nil, errors.New("not a session file")
+	}
+	head, box, ok = bytes.Cut(rest, []byte("\n"))
+	if !ok || json.Unmarshal(head, &s) != nil {
+		return Session{}, nil, nil, errors.New("malformed session file")
+	}
+	s.Key = key
+	return s, head, box, nil
+}
+
+// additional is what a box is bound to: a session file that was renamed, or
+// whose head was altered, does not open.
+func additional(key string, head []byte) []byte {
+	return slices.Concat([]byte(sessionMagic), []byte(key), []byte("\n"), head)
+}
+
+// cacheKeyName is the name of the cache key's item. The kind alone would do;
+// a store wants names.
+const cacheKeyName = "sessions"
+
+// aead returns the cipher of the cache key. Where the store has none yet, and
+// create is set, it makes one.
+func (c *Cache) aead(ctx context.Context, create bool) (cipher.AEAD, error) {
+	key, ok := c.Keep.Get("cache-key " + c.StoreID)
+	if !ok || len(key) != 32 {
+		var err error
+		if key, err = c.storedKey(ctx, create); err != nil {
+			return nil, fmt.Errorf("the cache key: %w", err)
+		}
+		// Where the kernel keeps nothing the store is asked again next time.
+		_ = c.Keep.Put("cache-key "+c.StoreID, key, c.KeepTTL)
+	}
+	defer clear(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+func (c *Cache) storedKey(ctx context.Context, create bool) ([]byte, error) {
+	item := store.Key{Kind: store.CacheKey, Name: cacheKeyName}
+	key, err := c.Store.Get(ctx, item)
+	if errors.Is(err, store.ErrNotFound) && create {
+		// Two processes that find none at once must not make two.
+		unlock, err := durable.Lock(ctx, filepath.Join(c.Dir, "cache-key.lock"))
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+		if key, err = c.Store.Get(ctx, item); !errors.Is(err, store.ErrNotFound) {
+			return key, err
+		}
+		key = make([]byte, 32)
+		rand.Read(key)
+		return key, c.Store.Put(ctx, item, key)
+	}
+	if err == nil && len(key) != 32 {
+		return nil, fmt.Errorf("%d bytes, want 32", len(key))
+	}
+	return key, err
+}
+
+// readFile is like os.ReadFile with a bound.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxSession))
+}

@@ -1,0 +1,163 @@
+package mint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"kura/internal/awsapi"
+	"kura/internal/cred"
+	"kura/internal/durable"
+)
+
+// A Holder is the process that holds a lock.
+type Holder struct {
+	PID     int
+	Profile string // the one it needs the credentials for
+}
+
+// A SharedError is the error of another process that this one waited for.
+// Trying the same again, once for each process that waits, would ask the user
+// as often and meet the same refusal.
+type SharedError struct {
+	PID  int
+	Text string
+	AWS  *awsapi.Error // set if AWS refused
+}
+
+func (e *SharedError) Error() string {
+	return fmt.Sprintf("process %d, which was minting the same credentials, reports: %s", e.PID, e.Text)
+}
+
+func (e *SharedError) Unwrap() error {
+	if e.AWS == nil {
+		return nil // a nil *awsapi.Error would be no nil error
+	}
+	return e.AWS
+}
+
+// state is what the holder of a lock leaves beside it: who it is and, at the
+// end, why it failed. It is advice for those who wait. Who can't read it goes
+// without.
+type state struct {
+	Holder
+	Failed time.Time `json:",omitzero"`
+	Text   string    `json:",omitempty"`
+	AWS    *refusal  `json:",omitempty"`
+}
+
+// A refusal is what is passed on of an *awsapi.Error.
+type refusal struct {
+	Op            string
+	Kind          awsapi.Kind
+	Code, Message string
+}
+
+const (
+	pollEvery    = 10 * time.Millisecond
+	sayWhoAfter  = time.Second
+	failureValid = 5 * time.Second
+)
+
+// lock waits until this process alone may mint the credentials of a key. The
+// returned unlock is told how minting went. If it is nil, and err too, another
+// process has minted got in the meantime.
+//
+// Where locks can't be had (a cache directory that is not writable) everyone
+// mints for himself.
+func (m *Minter) lock(ctx context.Context, key, profile string, cached func() (cred.Credentials, bool, error)) (unlock func(error), got cred.Credentials, err error) {
+	began := m.Now()
+	file := filepath.Join(m.LockDir, key+".lock")
+	stateFile := filepath.Join(m.LockDir, key+".state")
+	if err := os.MkdirAll(m.LockDir, 0o700); err != nil {
+		m.Log.Warn("no locks between processes", "reason", err)
+		return func(error) {}, cred.Credentials{}, nil
+	}
+	for told := m.Waiting == nil; ; {
+		release, err := durable.TryLock(file)
+		held := release != nil
+		if err != nil {
+			m.Log.Warn("no locks between processes", "reason", err)
+			return func(error) {}, cred.Credentials{}, nil
+		}
+		// What was minted while this process waited serves it too, with the
+		// lock or without.
+		got, ok, err := cached()
+		if ok || err != nil {
+			if held {
+				release()
+			}
+			return nil, got, err
+		}
+		if held {
+			if failure := readState(stateFile).failure(began, m.Now()); failure != nil {
+				release()
+				return nil, cred.Credentials{}, failure
+			}
+			m.writeState(stateFile, state{Holder: Holder{os.Getpid(), profile}})
+			return func(err error) { m.release(stateFile, profile, err); release() }, cred.Credentials{}, nil
+		}
+		if !told && m.Now().Sub(began) >= sayWhoAfter {
+			told = true
+			if s := readState(stateFile); s.PID != 0 {
+				m.Waiting(s.Holder)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, cred.Credentials{}, fmt.Errorf("waiting for another process: %w", context.Cause(ctx))
+		case <-time.After(pollEvery/2 + rand.N(pollEvery)):
+		}
+	}
+}
+
+// release leaves the reason of a failure for those who wait.
+func (m *Minter) release(stateFile, profile string, err error) {
+	if err == nil || errors.Is(err, context.Canceled) || m.Personal != nil && m.Personal(err) {
+		return
+	}
+	s := state{Holder: Holder{os.Getpid(), profile}, Failed: m.Now(), Text: err.Error()}
+	if shared, ok := errors.AsType[*SharedError](err); ok {
+		s.PID, s.Text = shared.PID, shared.Text // the first process is the one to name
+	}
+	if e, ok := errors.AsType[*awsapi.Error](err); ok {
+		s.AWS = &refusal{e.Op, e.Kind, e.Code, e.Message}
+	}
+	m.writeState(stateFile, s)
+}
+
+// failure returns the failure that s tells of, if it happened while a process
+// waited that began then.
+func (s state) failure(began, now time.Time) error {
+	if s.Failed.IsZero() || s.Failed.Before(began) || now.Sub(s.Failed) > failureValid {
+		return nil
+	}
+	shared := &SharedError{PID: s.PID, Text: s.Text}
+	if s.AWS != nil {
+		shared.AWS = &awsapi.Error{Op: s.AWS.Op, Kind: s.AWS.Kind, Code: s.AWS.Code, Message: s.AWS.Message}
+	}
+	return shared
+}
+
+func (m *Minter) writeState(name string, s state) {
+	data, err := json.Marshal(s)
+	if err == nil {
+		err = os.WriteFile(name, data, 0o600)
+	}
+	if err != nil {
+		m.Log.Debug("no state beside the lock", "reason", err)
+	}
+}
+
+func readState(name string) (s state) {
+	data, err := os.ReadFile(name)
+	if err != nil || json.Unmarshal(data, &s) != nil {
+		return state{}
+	}
+	return s
+}

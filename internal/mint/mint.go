@@ -1,0 +1,196 @@
+// Package mint carries out chains. It is the only package that caches
+// credentials and the only one that takes locks for them. It asks nobody
+// anything: what it needs from a person comes through functions it is given.
+package mint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"kura/internal/awsapi"
+	"kura/internal/chain"
+	"kura/internal/cred"
+	"kura/internal/store"
+)
+
+// A Minter turns chains into credentials.
+type Minter struct {
+	Store store.Store // holds the access keys
+	AWS   *awsapi.Client
+	Cache *Cache
+
+	// LockDir is where locks between processes are kept. It is made when
+	// needed. Where it can't be used, processes do not wait for each other.
+	LockDir string
+
+	// TokenCode asks for a code of the MFA device with that serial.
+	TokenCode func(ctx context.Context, serial string) (string, error)
+
+	// Run runs a command of the profile's configuration (credential_process,
+	// web_identity_token_process) and returns what it prints.
+	Run func(ctx context.Context, profile, command string) ([]byte, error)
+
+	// Waiting is told, once, that another process is being waited for.
+	Waiting func(Holder)
+
+	// Personal reports whether an error concerns this process alone, so that
+	// others which wait for the same credentials should try for themselves.
+	// A process without a terminal is such a case.
+	Personal func(error) bool
+
+	// MinTTL is how long cached credentials must still be valid to be used.
+	MinTTL time.Duration
+
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// DefaultMinTTL is the MinTTL that aws-vault uses.
+const DefaultMinTTL = 5 * time.Minute
+
+// Credentials returns the credentials that c leads to.
+func (m *Minter) Credentials(ctx context.Context, c chain.Chain) (cred.Credentials, error) {
+	return m.prefix(ctx, c, len(c.Steps))
+}
+
+// prefix returns the credentials that the first n steps of c lead to.
+//
+// Processes that need the same credentials at once wait for the first of them,
+// so that the user is asked once. All take longer prefixes' locks before
+// shorter ones', so that none can wait for another in a circle.
+func (m *Minter) prefix(ctx context.Context, c chain.Chain, n int) (cred.Credentials, error) {
+	if n == 0 && c.Source.Stored != nil {
+		return m.accessKey(ctx, c.Source.Stored.Name)
+	}
+	key := c.Key(m.Cache.StoreID, n)
+	cached := func() (cred.Credentials, bool, error) { return m.cached(ctx, key) }
+	if got, ok, err := cached(); ok || err != nil {
+		return got, err
+	}
+	unlock, got, err := m.lock(ctx, key, c.Profile, cached)
+	if err != nil || unlock == nil {
+		return got, err
+	}
+	minted, err := m.mint(ctx, c, n)
+	unlock(err)
+	if err != nil {
+		return cred.Credentials{}, err
+	}
+	return minted, nil
+}
+
+// mint makes and remembers the credentials of the first n steps of c.
+func (m *Minter) mint(ctx context.Context, c chain.Chain, n int) (cred.Credentials, error) {
+	var minted cred.Credentials
+	var err error
+	if n == 0 {
+		minted, err = m.source(ctx, c.Source)
+	} else {
+		var from cred.Credentials
+		if from, err = m.prefix(ctx, c, n-1); err == nil {
+			minted, err = m.take(ctx, c.Steps[n-1], from)
+		}
+	}
+	if err != nil {
+		return cred.Credentials{}, err
+	}
+	m.remember(ctx, c, n, minted)
+	return minted, nil
+}
+
+func (m *Minter) accessKey(ctx context.Context, name string) (cred.Credentials, error) {
+	data, err := m.Store.Get(ctx, store.Key{Kind: store.AccessKey, Name: name})
+	if errors.Is(err, store.ErrNotFound) {
+		return cred.Credentials{}, &NoKeyError{Name: name}
+	}
+	if err != nil {
+		return cred.Credentials{}, fmt.Errorf("reading the access key of %q: %w", name, err)
+	}
+	c, err := cred.Decode(data)
+	clear(data)
+	if err != nil {
+		return cred.Credentials{}, fmt.Errorf("reading the access key of %q: %w", name, err)
+	}
+	return c, nil
+}
+
+// A NoKeyError says that the store has no access key of a profile.
+type NoKeyError struct{ Name string }
+
+func (e *NoKeyError) Error() string {
+	return fmt.Sprintf("profile %q has no access key in the store", e.Name)
+}
+
+// take carries out one step.
+func (m *Minter) take(ctx context.Context, step chain.Step, from cred.Credentials) (cred.Credentials, error) {
+	switch {
+	case step.SessionToken != nil:
+		code, err := m.tokenCode(ctx, step.SessionToken.MFASerial)
+		if err != nil {
+			return cred.Credentials{}, err
+		}
+		return m.AWS.GetSessionToken(ctx, from, *step.SessionToken, code)
+	case step.AssumeRole != nil:
+		code, err := m.tokenCode(ctx, step.AssumeRole.MFASerial)
+		if err != nil {
+			return cred.Credentials{}, err
+		}
+		return m.AWS.AssumeRole(ctx, from, *step.AssumeRole, code)
+	}
+	panic("mint: empty step")
+}
+
+func (m *Minter) tokenCode(ctx context.Context, serial string) (string, error) {
+	if serial == "" {
+		return "", nil
+	}
+	return m.TokenCode(ctx, serial)
+}
+
+// cached returns cached credentials that are good for a while yet. A cache that
+// can't be read is no worse than an empty one, so errors only cost a line of
+// log. The exception is a store that stays locked: minting would ask for the
+// same passphrase again, so that is an error at once.
+func (m *Minter) cached(ctx context.Context, key string) (cred.Credentials, bool, error) {
+	c, err := m.Cache.get(ctx, key, m.Now().Add(m.MinTTL))
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return cred.Credentials{}, false, fmt.Errorf("reading the session cache: %w", err)
+	case err != nil:
+		m.Log.Debug("no cached session", "key", key, "reason", err)
+		return cred.Credentials{}, false, nil
+	}
+	m.Log.Debug("cached session", "key", key, "expires", c.Expires)
+	return c, true, nil
+}
+
+// remember caches minted credentials. Those that don't expire are not worth a
+// place where they could outlive their source.
+func (m *Minter) remember(ctx context.Context, c chain.Chain, n int, minted cred.Credentials) {
+	if minted.Expires.IsZero() {
+		return
+	}
+	s := Session{Key: c.Key(m.Cache.StoreID, n), Expires: minted.Expires}
+	if c.Source.Stored != nil {
+		s.AccessKey = c.Source.Stored.Name
+	}
+	if n == 0 {
+		s.Type, s.Profile = sourceType(c.Source)
+	} else {
+		s.Type, s.Profile = stepType(c.Steps[n-1]), c.Steps[n-1].Profile
+	}
+	if err := m.Cache.put(ctx, s, minted, m.Now()); err != nil {
+		m.Log.Warn("the session is not cached", "reason", err)
+	}
+}
+
+// stepType names a step as aws-vault's listings do.
+func stepType(s chain.Step) string {
+	if s.SessionToken != nil {
+		return "sts.GetSessionToken"
+	}
+	return "sts.AssumeRole"
+}

@@ -1,0 +1,196 @@
+// Package prompt asks the user. It talks to the controlling terminal, never to
+// standard input or output, which belong to the command being run. It does not
+// know what the answers are for.
+package prompt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+var (
+	// ErrNoTerminal says that there is nobody to ask.
+	ErrNoTerminal = errors.New("there is no terminal to ask on")
+
+	// ErrCanceled says that a question was not answered: the user pressed
+	// Ctrl-C or Ctrl-D, the terminal went away, or ctx was done, in which case
+	// the error wraps the cause too.
+	ErrCanceled = errors.New("canceled")
+)
+
+// maxAnswer is the greatest length of an answer in bytes.
+const maxAnswer = 64 << 10
+
+// turn is taken by a question while it is asked: there is one terminal, and no
+// two questions of this process overlap on it.
+var turn = make(chan struct{}, 1)
+
+// Line asks for a line of text, which is shown as it is typed. The question is
+// printed as it is, without a space or a colon added. White space around the
+// answer is removed.
+func Line(ctx context.Context, question string) (string, error) {
+	answer, err := ask(ctx, question, shown)
+	return strings.TrimSpace(answer), err
+}
+
+// Secret is Line with a star shown for each character, so that the user can see
+// that a paste has arrived.
+func Secret(ctx context.Context, question string) (string, error) {
+	answer, err := ask(ctx, question, starred)
+	return strings.TrimSpace(answer), err
+}
+
+// Passphrase asks for a text that is not shown at all. It is returned as typed:
+// a passphrase may begin or end in a space.
+func Passphrase(ctx context.Context, question string) (string, error) {
+	return ask(ctx, question, hidden)
+}
+
+// Confirm asks a question and reports whether the answer is "y" or "yes".
+func Confirm(ctx context.Context, question string) (bool, error) {
+	answer, err := Line(ctx, question)
+	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes"), err
+}
+
+// Say prints a line on the terminal, or returns ErrNoTerminal. It does not wait
+// for a question that is being asked.
+func Say(text string) error {
+	t, err := open()
+	if err != nil {
+		return err
+	}
+	defer t.Close()
+	_, err = t.WriteString(harmless(text) + "\n")
+	return err
+}
+
+// Files opens the terminal for a command that is to talk to the user: in to
+// read from and out to write to, which may be the same file. The caller closes
+// both.
+func Files() (in, out *os.File, err error) { return files() }
+
+// echo is what is shown of an answer as it is typed.
+type echo int
+
+const (
+	shown echo = iota
+	starred
+	hidden
+)
+
+func ask(ctx context.Context, question string, e echo) (string, error) {
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+	case <-ctx.Done():
+		return "", canceled(ctx)
+	}
+	t, err := open()
+	if err != nil {
+		return "", err
+	}
+	defer t.Close()
+	restore, err := t.typing()
+	if err != nil {
+		return "", err
+	}
+	defer restore()
+	if _, err := t.WriteString(harmless(question)); err != nil {
+		return "", err
+	}
+	answer, err := read(ctx, t, e)
+	// The cursor leaves the line of the question however it was answered.
+	t.WriteString("\n")
+	return answer, err
+}
+
+// keyboard is the terminal, read key by key and without echo.
+type keyboard interface {
+	// key waits for the next byte that is typed. It returns an error that
+	// wraps ErrCanceled when none is to come.
+	key(ctx context.Context) (byte, error)
+
+	// flush throws away what was typed and not yet read.
+	flush()
+
+	WriteString(string) (int, error)
+}
+
+// read reads a line, which it lets the user edit, and no byte more: what was
+// typed ahead is left for the next question or the command.
+func read(ctx context.Context, t keyboard, e echo) (string, error) {
+	const (
+		ctrlC     = 3
+		ctrlD     = 4
+		backspace = 8
+		ctrlU     = 21
+		del       = 127
+	)
+	line := make([]byte, 0, 256)
+	defer func() { clear(line[:cap(line)]) }()
+	for {
+		b, err := t.key(ctx)
+		if err != nil {
+			return "", err
+		}
+		switch b {
+		case '\r', '\n':
+			return string(line), nil
+		case ctrlC, ctrlD:
+			return "", ErrCanceled
+		case backspace, del:
+			line = erase(t, line, 1, e)
+			continue
+		case ctrlU:
+			line = erase(t, line, utf8.RuneCount(line), e)
+			continue
+		}
+		if b < ' ' && b != '\t' {
+			continue // keys such as arrows, which do nothing here
+		}
+		if len(line) == maxAnswer {
+			t.flush()
+			return "", fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+		}
+		line = append(line, b)
+		switch {
+		case e == shown:
+			t.WriteString(string([]byte{b}))
+		case e == starred && utf8.RuneStart(b):
+			t.WriteString("*")
+		}
+	}
+}
+
+// erase removes the last n characters of line, from the screen too.
+func erase(t keyboard, line []byte, n int, e echo) []byte {
+	for ; n > 0 && len(line) > 0; n-- {
+		_, size := utf8.DecodeLastRune(line)
+		line = line[:len(line)-size]
+		if e != hidden {
+			t.WriteString("\b \b")
+		}
+	}
+	return line
+}
+
+// canceled is the error of a question that ctx ended.
+func canceled(ctx context.Context) error {
+	return fmt.Errorf("%w: %w", ErrCanceled, context.Cause(ctx))
+}
+
+// harmless replaces control characters, with which a name in a config file
+// could otherwise drive the terminal.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}

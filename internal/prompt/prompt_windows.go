@@ -1,0 +1,112 @@
+package prompt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"golang.org/x/sys/windows"
+)
+
+// terminal is the console of this process.
+type terminal struct {
+	in, out *os.File
+	typed   []byte // of a character that takes several bytes, those not yet returned
+}
+
+type keyResult struct {
+	r   rune
+	err error
+}
+
+func open() (*terminal, error) {
+	in, out, err := files()
+	if err != nil {
+		return nil, err
+	}
+	return &terminal{in: in, out: out}, nil
+}
+
+func files() (in, out *os.File, err error) {
+	in, err = os.OpenFile("CONIN$", os.O_RDWR, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrNoTerminal, err)
+	}
+	out, err = os.OpenFile("CONOUT$", os.O_RDWR, 0)
+	if err != nil {
+		in.Close()
+		return nil, nil, fmt.Errorf("%w: %w", ErrNoTerminal, err)
+	}
+	return in, out, nil
+}
+
+func (t *terminal) Close() error { return errors.Join(t.in.Close(), t.out.Close()) }
+
+func (t *terminal) WriteString(s string) (int, error) { return t.out.WriteString(s) }
+
+// typing makes the console hand over each key at once and show none, until
+// restore is called. Ctrl-C is still a signal, for all that run on the console.
+func (t *terminal) typing() (restore func(), err error) {
+	console := windows.Handle(t.in.Fd())
+	var before uint32
+	if err := windows.GetConsoleMode(console, &before); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTerminal, err)
+	}
+	mode := before&^(windows.ENABLE_LINE_INPUT|windows.ENABLE_ECHO_INPUT) | windows.ENABLE_PROCESSED_INPUT
+	if err := windows.SetConsoleMode(console, mode); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoTerminal, err)
+	}
+	return func() { windows.SetConsoleMode(console, before) }, nil
+}
+
+// key reads in a goroutine, because nothing ends a read of the console that
+// waits. One that is left behind when ctx is done takes the next key with it;
+// by then the program is about to end.
+func (t *terminal) key(ctx context.Context) (byte, error) {
+	if len(t.typed) == 0 {
+		keys := make(chan keyResult, 1)
+		console := windows.Handle(t.in.Fd())
+		go func() {
+			r, err := readRune(console)
+			keys <- keyResult{r, err}
+		}()
+		select {
+		case k := <-keys:
+			if k.err != nil {
+				return 0, k.err
+			}
+			t.typed = utf8.AppendRune(nil, k.r)
+		case <-ctx.Done():
+			return 0, canceled(ctx)
+		}
+	}
+	b := t.typed[0]
+	t.typed = t.typed[1:]
+	return b, nil
+}
+
+// readRune waits for a character. Ctrl-C ends the wait with none.
+func readRune(console windows.Handle) (rune, error) {
+	var high rune
+	for {
+		var unit uint16
+		var n uint32
+		if err := windows.ReadConsole(console, &unit, 1, &n, nil); err != nil || n == 0 {
+			return 0, ErrCanceled
+		}
+		r := rune(unit)
+		switch {
+		case !utf16.IsSurrogate(r):
+			return r, nil
+		case high == 0:
+			high = r
+		default:
+			return utf16.DecodeRune(high, r), nil
+		}
+	}
+}
+
+func (t *terminal) flush() { windows.FlushConsoleInputBuffer(windows.Handle(t.in.Fd())) }
