@@ -1,8 +1,10 @@
 package chain_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"kura/internal/chain"
 )
@@ -96,5 +98,110 @@ credential_process = one
 	}
 	if a.Key("", 0) != c.Key("", 0) {
 		t.Error("one command has two keys")
+	}
+}
+
+// TestKeyCoversAllFields changes each field of each kind of source and step in
+// turn. Those that do not change the key are listed with the reason.
+func TestKeyCoversAllFields(t *testing.T) {
+	without := map[string]string{
+		"Call.Region":         "session credentials are good in all regions",
+		"Step.Profile":        "for listings",
+		"Process.Profile":     "for messages",
+		"WebIdentity.Profile": "for messages",
+		"SSO.Profile":         "for messages",
+		"SSO.Session":         "for messages; what it says is in the other fields",
+		"AssumeRole.Wanted":   "for messages",
+		"Chain.Profile":       "for messages",
+		"Chain.Region":        "for the child",
+		"Chain.Endpoints":     "for the child",
+		"Chain.CABundle":      "how AWS is checked, not what is asked",
+		"Chain.MFAProcess":    "where a code comes from",
+		"AssumeRole.Call":     "its fields are looked at",
+		"SessionToken.Call":   "its fields are looked at",
+		"WebIdentity.Call":    "its fields are looked at",
+		"Source.Stored":       "its fields are looked at",
+		"Source.Process":      "its fields are looked at",
+		"Source.WebIdentity":  "its fields are looked at",
+		"Source.SSO":          "its fields are looked at",
+		"Step.SessionToken":   "its fields are looked at",
+		"Step.AssumeRole":     "its fields are looked at",
+		"Chain.Source":        "its fields are looked at",
+		"Chain.Steps":         "its fields are looked at",
+	}
+	for _, make := range []func() *chain.Chain{
+		func() *chain.Chain { return &chain.Chain{Source: chain.Source{Stored: &chain.StoredKey{}}} },
+		func() *chain.Chain { return &chain.Chain{Source: chain.Source{Process: &chain.Process{}}} },
+		func() *chain.Chain { return &chain.Chain{Source: chain.Source{WebIdentity: &chain.WebIdentity{}}} },
+		func() *chain.Chain { return &chain.Chain{Source: chain.Source{SSO: &chain.SSO{}}} },
+		func() *chain.Chain {
+			return &chain.Chain{Steps: []chain.Step{{SessionToken: &chain.SessionToken{}}, {AssumeRole: &chain.AssumeRole{}}}}
+		},
+	} {
+		was := make()
+		n := 0
+		eachField(reflect.ValueOf(was).Elem(), func(int, string, reflect.Value) { n++ })
+		for i := range n {
+			c := make()
+			eachField(reflect.ValueOf(c).Elem(), func(j int, name string, v reflect.Value) {
+				if i != j || without[name] != "" {
+					return
+				}
+				change(t, name, v)
+				if c.Key("", len(c.Steps)) == was.Key("", len(was.Steps)) {
+					t.Errorf("the key does not change with %s", name)
+				}
+			})
+		}
+	}
+}
+
+// eachField calls f with the number, name and value of each field below v.
+func eachField(v reflect.Value, f func(i int, name string, v reflect.Value)) {
+	i := 0
+	var walk func(v reflect.Value)
+	walk = func(v reflect.Value) {
+		switch v.Kind() {
+		case reflect.Pointer:
+			if !v.IsNil() {
+				walk(v.Elem())
+			}
+		case reflect.Slice:
+			for k := range v.Len() {
+				walk(v.Index(k))
+			}
+		case reflect.Struct:
+			for k := range v.NumField() {
+				f(i, v.Type().Name()+"."+v.Type().Field(k).Name, v.Field(k))
+				i++
+				walk(v.Field(k))
+			}
+		}
+	}
+	walk(v)
+}
+
+func change(t *testing.T, name string, v reflect.Value) {
+	switch x := v.Addr().Interface().(type) {
+	case *string:
+		*x += "x"
+	case *bool:
+		*x = !*x
+	case *time.Duration:
+		*x++
+	case *map[string]string:
+		*x = map[string]string{"k": "v"}
+	case *[]string:
+		*x = append(*x, "k")
+	default:
+		t.Fatalf("%s is of type %s, which the test can't change", name, v.Type())
+	}
+}
+
+func TestKeyTellsTextsApart(t *testing.T) {
+	a := chain.Chain{Steps: []chain.Step{{AssumeRole: &chain.AssumeRole{RoleARN: "ab", SessionName: "c"}}}}
+	b := chain.Chain{Steps: []chain.Step{{AssumeRole: &chain.AssumeRole{RoleARN: "a", SessionName: "bc"}}}}
+	if a.Key("", 1) == b.Key("", 1) {
+		t.Error("two roles have one key")
 	}
 }

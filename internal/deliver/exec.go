@@ -25,8 +25,8 @@ func (e *NotRunError) Unwrap() error { return e.Err }
 // included. Just before it starts, before is called; it may be nil.
 //
 // On Unix the command takes the place of this process, and Exec returns only if
-// that fails, with a *NotRunError. Elsewhere Exec is Run. Once the command runs,
-// ctx does not bear on it any more.
+// that fails, with a *NotRunError. Elsewhere Exec is Run. Once the command
+// runs, ctx does not bear on it any more.
 func Exec(ctx context.Context, argv, env []string, before func()) (status int, err error) {
 	return start(ctx, argv, env, before, replace)
 }
@@ -44,7 +44,7 @@ func Run(ctx context.Context, argv, env []string, before func()) (status int, er
 }
 
 func start(ctx context.Context, argv, env []string, before func(), run func(path string, argv, env []string) (int, error)) (int, error) {
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
 	path, err := lookPath(argv[0], env)
@@ -61,9 +61,9 @@ func start(ctx context.Context, argv, env []string, before func(), run func(path
 	return status, nil
 }
 
-// Look returns a *NotRunError if Exec could not find or run the command with env
-// as its environment. It lets a mistyped name be reported before the user is
-// asked for anything.
+// Look returns a *NotRunError if Exec could not find or run the command with
+// env as its environment. It lets a mistyped name be reported before the user
+// is asked for anything.
 func Look(command string, env []string) error {
 	if _, err := lookPath(command, env); err != nil {
 		return notRun(command, err)

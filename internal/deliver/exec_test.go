@@ -167,6 +167,12 @@ func TestLookPath(t *testing.T) {
 	if got, err := lookPath("tool", env); got != filepath.Join(second, "tool") || err != nil {
 		t.Errorf("lookPath = %q, %v, want the one that can be run", got, err)
 	}
+	if err := Look("tool", env); err != nil {
+		t.Errorf("Look = %v", err)
+	}
+	if e, ok := errors.AsType[*NotRunError](Look("tool", env[:1])); !ok || !e.NotFound || e.Command != "tool" {
+		t.Errorf("Look without a PATH = %v, want a NotRunError that says it is not found", e)
+	}
 	t.Chdir(second)
 	if got, err := lookPath("tool", []string{"PATH="}); err == nil {
 		t.Errorf("lookPath with an empty PATH = %q", got)
@@ -233,7 +239,7 @@ func TestCtrlCArrivesOnce(t *testing.T) {
 	defer ptm.Close()
 	defer tty.Close()
 	cmd, out := waiting(t, tty)
-	for range 3 {
+	for range 10 {
 		ptm.WriteString("\x03")
 		if line, err := out.ReadString('\n'); line != "interrupt\n" {
 			t.Errorf("after Ctrl-C the command says %q, %v", line, err)

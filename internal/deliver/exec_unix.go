@@ -89,7 +89,7 @@ func forward(p *os.Process, s os.Signal) {
 	if (s == syscall.SIGINT || s == syscall.SIGQUIT) && foreground() {
 		return
 	}
-	p.Signal(s) // fails only if the command has ended
+	_ = p.Signal(s) // fails only if the command has ended
 }
 
 // foreground reports whether keys of a terminal send signals to this process.

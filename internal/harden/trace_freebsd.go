@@ -18,5 +18,5 @@ func refuseTracing() {
 		return // an ID takes two words there, laid out differently by machine
 	}
 	how := int32(traceDisable)
-	unix.Syscall6(unix.SYS_PROCCTL, pid, uintptr(unix.Getpid()), traceCtl, uintptr(unsafe.Pointer(&how)), 0, 0)
+	_, _, _ = unix.Syscall6(unix.SYS_PROCCTL, pid, uintptr(unix.Getpid()), traceCtl, uintptr(unsafe.Pointer(&how)), 0, 0)
 }

@@ -65,8 +65,7 @@ func Say(text string) error {
 		return err
 	}
 	defer t.Close()
-	_, err = t.WriteString(harmless(text) + "\n")
-	return err
+	return t.write(harmless(text) + "\n")
 }
 
 // Files opens the terminal for a command that is to talk to the user: in to
@@ -100,12 +99,9 @@ func ask(ctx context.Context, question string, e echo) (string, error) {
 		return "", err
 	}
 	defer restore()
-	if _, err := t.WriteString(harmless(question)); err != nil {
-		return "", err
-	}
+	t.show(harmless(question))
 	answer, err := read(ctx, t, e)
-	// The cursor leaves the line of the question however it was answered.
-	t.WriteString("\n")
+	t.show("\n") // however the question was answered
 	return answer, err
 }
 
@@ -118,7 +114,8 @@ type keyboard interface {
 	// flush throws away what was typed and not yet read.
 	flush()
 
-	WriteString(string) (int, error)
+	// show prints text. Where that fails, key does too.
+	show(text string)
 }
 
 // read reads a line, which it lets the user edit, and no byte more: what was
@@ -160,9 +157,9 @@ func read(ctx context.Context, t keyboard, e echo) (string, error) {
 		line = append(line, b)
 		switch {
 		case e == shown:
-			t.WriteString(string([]byte{b}))
+			t.show(string([]byte{b}))
 		case e == starred && utf8.RuneStart(b):
-			t.WriteString("*")
+			t.show("*")
 		}
 	}
 }
@@ -173,7 +170,7 @@ func erase(t keyboard, line []byte, n int, e echo) []byte {
 		_, size := utf8.DecodeLastRune(line)
 		line = line[:len(line)-size]
 		if e != hidden {
-			t.WriteString("\b \b")
+			t.show("\b \b")
 		}
 	}
 	return line

@@ -21,8 +21,8 @@ func (s *script) key(context.Context) (byte, error) {
 	s.typed = s.typed[1:]
 	return b, nil
 }
-func (s *script) flush()                               { s.typed = "" }
-func (s *script) WriteString(text string) (int, error) { return s.screen.WriteString(text) }
+func (s *script) flush()           { s.typed = "" }
+func (s *script) show(text string) { s.screen.WriteString(text) }
 
 func TestEditing(t *testing.T) {
 	for _, c := range []struct {

@@ -43,15 +43,17 @@ func files() (in, out *os.File, err error) {
 
 func (t *terminal) Close() error { return unix.Close(t.fd) }
 
-func (t *terminal) WriteString(s string) (int, error) {
-	for done := 0; done < len(s); {
-		n, err := unix.Write(t.fd, []byte(s[done:]))
+func (t *terminal) show(text string) { _ = t.write(text) }
+
+func (t *terminal) write(text string) error {
+	for len(text) > 0 {
+		n, err := unix.Write(t.fd, []byte(text))
 		if err := unlessInterrupted(err); err != nil {
-			return done, fmt.Errorf("writing to the terminal: %w", err)
+			return fmt.Errorf("writing to the terminal: %w", err)
 		}
-		done += max(n, 0)
+		text = text[max(n, 0):]
 	}
-	return len(s), nil
+	return nil
 }
 
 // typing makes the terminal hand over each key at once and show none, until
@@ -76,7 +78,7 @@ func (t *terminal) typing() (restore func(), err error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoTerminal, err)
 	}
 	return func() {
-		unix.IoctlSetTermios(t.fd, setTermios, before)
+		_ = unix.IoctlSetTermios(t.fd, setTermios, before) // fails only if it was hung up
 		signal.Stop(t.signals)
 	}, nil
 }
@@ -90,7 +92,7 @@ func (t *terminal) key(ctx context.Context) (byte, error) {
 			}
 			// The shell has had the terminal and may have left it showing what
 			// is typed.
-			unix.IoctlSetTermios(t.fd, setTermios, t.mode)
+			_ = unix.IoctlSetTermios(t.fd, setTermios, t.mode)
 		case <-ctx.Done():
 			return 0, canceled(ctx)
 		default:

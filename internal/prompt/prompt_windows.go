@@ -45,7 +45,12 @@ func files() (in, out *os.File, err error) {
 
 func (t *terminal) Close() error { return errors.Join(t.in.Close(), t.out.Close()) }
 
-func (t *terminal) WriteString(s string) (int, error) { return t.out.WriteString(s) }
+func (t *terminal) show(text string) { _ = t.write(text) }
+
+func (t *terminal) write(text string) error {
+	_, err := t.out.WriteString(text)
+	return err
+}
 
 // typing makes the console hand over each key at once and show none, until
 // restore is called. Ctrl-C is still a signal, for all that run on the console.
@@ -59,7 +64,7 @@ func (t *terminal) typing() (restore func(), err error) {
 	if err := windows.SetConsoleMode(console, mode); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTerminal, err)
 	}
-	return func() { windows.SetConsoleMode(console, before) }, nil
+	return func() { _ = windows.SetConsoleMode(console, before) }, nil
 }
 
 // key reads in a goroutine, because nothing ends a read of the console that
@@ -109,4 +114,4 @@ func readRune(console windows.Handle) (rune, error) {
 	}
 }
 
-func (t *terminal) flush() { windows.FlushConsoleInputBuffer(windows.Handle(t.in.Fd())) }
+func (t *terminal) flush() { _ = windows.FlushConsoleInputBuffer(windows.Handle(t.in.Fd())) }

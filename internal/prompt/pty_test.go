@@ -68,6 +68,16 @@ func helper(what string) {
 		cmd := exec.Command(os.Args[0], "ask-passphrase")
 		cmd.Stdout = os.Stdout
 		cmd.Run()
+	case "ask-files":
+		in, out, err := Files()
+		if err != nil {
+			show("", err)
+			return
+		}
+		cmd := exec.Command("sh", "-c", "printf 'PIN: ' >&2; read pin; echo $pin")
+		cmd.Stdin, cmd.Stderr = in, out
+		answer, err := cmd.Output()
+		show(strings.TrimSpace(string(answer)), err)
 	case "ask-say":
 		show("", Say("waiting"))
 	}
@@ -262,6 +272,13 @@ func TestHangup(t *testing.T) {
 	}
 }
 
+func TestCommandOnTheTerminal(t *testing.T) {
+	s := startSession(t, "ask-files", "")
+	s.see("PIN: ", 1)
+	s.enter("1234\n")
+	s.end("1234"+answered, "PIN: 1234\r\n")
+}
+
 func TestSay(t *testing.T) {
 	s := startSession(t, "ask-say", "")
 	s.see("waiting", 1)
@@ -269,7 +286,7 @@ func TestSay(t *testing.T) {
 }
 
 func TestNoTerminal(t *testing.T) {
-	for _, what := range []string{"ask-line", "ask-secret", "ask-passphrase", "ask-say"} {
+	for _, what := range []string{"ask-line", "ask-secret", "ask-passphrase", "ask-say", "ask-files"} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], what)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		out, err := cmd.CombinedOutput()

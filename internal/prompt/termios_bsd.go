@@ -12,5 +12,5 @@ const (
 
 func flushInput(fd int) {
 	const fread = 1 // FREAD of <sys/fcntl.h>
-	unix.IoctlSetPointerInt(fd, unix.TIOCFLUSH, fread)
+	_ = unix.IoctlSetPointerInt(fd, unix.TIOCFLUSH, fread)
 }

@@ -1,0 +1,53 @@
+# What there is to do with this tree. Go and make are all it needs; the rest is
+# left out, aloud, where it is missing.
+
+GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# The race detector needs a C compiler; Go says whether it has found one.
+RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+.PHONY: help demo test conformance lint bench docs build clean
+
+help:
+	@echo 'make demo         watch it work, against an emulated AWS (half a minute)'
+	@echo 'make test         format, vet for four systems, all tests'
+	@echo 'make conformance  the same work with the real AWS CLI and SDKs'
+	@echo 'make lint         golangci-lint'
+	@echo 'make bench        what it costs, beside what it is compared with'
+	@echo 'make docs         write the generated pages of docs/ anew'
+	@echo 'make build        bin/kura, static and stripped'
+	@echo 'make clean        remove what make has made'
+
+demo:
+	go run ./demo
+
+test:
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted:" $$files; exit 1; }
+	@for os in linux darwin windows freebsd; do \
+		echo "go vet for $$os"; GOOS=$$os CGO_ENABLED=0 go vet ./... || exit 1; \
+	done
+	@test -n '$(RACE)' || echo 'no C compiler: the tests run without the race detector'
+	go test $(RACE) ./...
+
+conformance:
+	conformance/run
+
+lint: bin/golangci-lint
+	bin/golangci-lint run ./...
+
+# It has hundreds of dependencies, which are no business of go.mod's.
+bin/golangci-lint: Makefile
+	GOBIN=$(CURDIR)/bin GOFLAGS= go install $(GOLANGCI_LINT)
+	@touch $@
+
+bench:
+	go run ./bench
+
+docs:
+	go test ./internal/cli -run TestDocs -update
+
+build:
+	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags '-s -w' -o bin/kura ./cmd/kura
+
+clean:
+	rm -rf bin
