@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -88,42 +89,46 @@ func (a *app) resolve(ctx context.Context, f *awsconfig.File, s store.Store, pro
 		Duration:  o.duration,
 		NoSession: o.noSession,
 		User:      a.user(),
-		Stored:    func(name string) bool { return a.isStored(ctx, s, name) },
+		Stored:    a.areStored(ctx, s),
 		Getenv:    a.Getenv,
-	}
-	if outer := a.Getenv("AWS_VAULT"); outer != "" {
-		overrides.Getenv = a.withoutOuter(f, outer, overrides)
 	}
 	return chain.Resolve(f, profile, overrides)
 }
 
-// withoutOuter looks up environment variables, but for those that an outer
-// exec has set for its own profile: they would outrank the settings of ours.
-func (a *app) withoutOuter(f *awsconfig.File, outer string, o chain.Overrides) func(string) string {
-	o.Getenv = nil
-	c, err := chain.Resolve(f, outer, o)
+// withoutOuter returns the environment without what an exec around this one has
+// set for its own profile, and with it everything that begins there: it would
+// outrank the settings of ours, or reach a command that it is not meant for.
+func (a *app) withoutOuter(f *awsconfig.File) []string {
+	outer := a.Getenv("AWS_VAULT")
+	if outer == "" {
+		return a.Environ
+	}
+	c, err := chain.Resolve(f, outer, chain.Overrides{Stored: func(string) bool { return true }})
 	if err != nil {
-		return a.Getenv
+		return a.Environ
 	}
-	set := map[string]string{"AWS_REGION": c.Region, "AWS_DEFAULT_REGION": c.Region, "AWS_CA_BUNDLE": c.CABundle}
+	set := []string{"AWS_REGION=" + c.Region, "AWS_DEFAULT_REGION=" + c.Region, "AWS_CA_BUNDLE=" + c.CABundle}
 	for service, url := range c.Endpoints {
-		set[strings.TrimSuffix("AWS_ENDPOINT_URL_"+service, "_")] = url
+		set = append(set, strings.TrimSuffix("AWS_ENDPOINT_URL_"+service, "_")+"="+url)
 	}
-	return func(name string) string {
-		if value := a.Getenv(name); value != set[name] {
-			return value
-		}
-		return ""
-	}
+	return slices.DeleteFunc(slices.Clone(a.Environ), func(entry string) bool { return slices.Contains(set, entry) })
 }
 
 // isStored reports whether the store holds an access key of that name.
 func (a *app) isStored(ctx context.Context, s store.Store, name string) bool {
-	names, err := s.List(ctx, store.AccessKey)
-	if err != nil {
-		a.log.Debug("can't list the access keys", "reason", err)
-	}
-	return slices.Contains(names, name)
+	return a.areStored(ctx, s)(name)
+}
+
+// areStored is isStored for several names, with one look at the store.
+func (a *app) areStored(ctx context.Context, s store.Store) func(name string) bool {
+	list := sync.OnceValue(func() []string {
+		names, err := s.List(ctx, store.AccessKey)
+		if err != nil {
+			a.log.Debug("can't list the access keys", "reason", err)
+		}
+		return names
+	})
+	return func(name string) bool { return slices.Contains(list(), name) }
 }
 
 // store opens the store that the flags choose. It stays locked until an item is
@@ -195,10 +200,9 @@ func (a *app) minter(s store.Store, c chain.Chain, o *mintFlags) (*mint.Minter, 
 
 func (a *app) aws(caBundle string) *awsapi.Client {
 	return &awsapi.Client{
-		Proxy:     http.ProxyFromEnvironment,
-		CABundle:  caBundle,
-		UserAgent: "kura/" + version(),
-		Log:       a.log,
+		Proxy:    http.ProxyFromEnvironment,
+		CABundle: caBundle,
+		Log:      a.log,
 		OnSkew: func(offset time.Duration) {
 			direction := "behind"
 			if offset < 0 {
@@ -217,13 +221,12 @@ func (a *app) stsFor(f *awsconfig.File, profile string) (*awsapi.Client, chain.C
 	if err != nil {
 		return nil, chain.Call{}, err
 	}
-	for _, step := range c.Steps {
-		if step.SessionToken != nil {
-			return a.aws(c.CABundle), step.SessionToken.Call, nil
-		}
-		return a.aws(c.CABundle), step.AssumeRole.Call, nil
+	// A profile with a key of its own has a first step, and that is a call.
+	first := c.Steps[0]
+	if first.SessionToken != nil {
+		return a.aws(c.CABundle), first.SessionToken.Call, nil
 	}
-	return a.aws(c.CABundle), chain.Call{Region: c.Region, Partition: "aws"}, nil
+	return a.aws(c.CABundle), first.AssumeRole.Call, nil
 }
 
 // tokenCodes returns what gets MFA token codes: the flag, else the profile's
@@ -245,11 +248,27 @@ func (a *app) tokenCodes(c chain.Chain, fixed string) func(context.Context, stri
 			Stderr:   a.Stderr,
 		}
 		codes.Source, codes.Again = command.Code, mfa.WaitAgain
+		return func(ctx context.Context, serial string) (string, error) {
+			code, err := codes.Code(ctx, serial)
+			switch {
+			case err == nil, ctx.Err() != nil:
+				return code, err
+			case errors.Is(err, mfa.ErrMalformedCode):
+				err = fmt.Errorf("mfa_process: what it printed is no code: %w", err)
+			}
+			return "", &mfaProcessError{err}
+		}
 	default:
 		codes.Source, codes.Again = mfa.Terminal(prompt.Line), mfa.AskAgain
 	}
 	return codes.Code
 }
+
+// An mfaProcessError says that mfa_process did not come up with a token code.
+type mfaProcessError struct{ err error }
+
+func (e *mfaProcessError) Error() string { return e.err.Error() }
+func (e *mfaProcessError) Unwrap() error { return e.err }
 
 // say tells the user something while a question or a wait is going on: on the
 // terminal, or on standard error where there is none.

@@ -5,15 +5,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +31,7 @@ type Env struct {
 func OS() Env {
 	env := Env{os.Stdin, os.Stdout, os.Stderr, os.Environ()}
 	for _, name := range append(passphraseVariables, "KURA_MFA_TOKEN") {
-		os.Unsetenv(name)
+		_ = os.Unsetenv(name) // fails for a name that no variable can have
 	}
 	return env
 }
@@ -55,11 +54,12 @@ func (e Env) lookupEnv(name string) (string, bool) {
 // app is what commands have in common.
 type app struct {
 	Env
-	name     string // what the program was called as: "kura" or "aws-vault"
-	global   globalFlags
-	log      *slog.Logger
-	settings *settings
-	restore  func() // undoes what protects this process, for the child
+	name    string // what the program was called as: "kura" or "aws-vault"
+	global  globalFlags
+	log     *slog.Logger
+	restore func() // undoes what protects this process, for the child
+
+	negations bool // a --no- flag is given, so the flags need such forms
 }
 
 // commands are the commands in the order of help. Only those that are needed
@@ -81,10 +81,11 @@ var commands = []struct {
 
 // Main runs the program and returns its exit status.
 func Main(args []string, env Env) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	// Signals end the program as they end any other: what it holds is released
+	// by the system, and what it writes is written whole or not at all. Only a
+	// prompt, which changes the terminal, looks after them.
 	a := &app{Env: env, name: programName(args[0]), restore: harden.Process()}
-	return a.report(a.run(ctx, args[1:]))
+	return a.report(a.run(context.Background(), args[1:]))
 }
 
 // programName is "aws-vault" where the program was called through a link of
@@ -114,7 +115,6 @@ func (a *app) root(args []string) *cobra.Command {
 		Short: "keep AWS access keys safe, and use what is minted from them",
 		Long: `Kura keeps long-term AWS access keys in a secure store, mints short-lived
 session credentials from them, and hands those to the commands that need them.`,
-		Version:           version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
@@ -132,33 +132,31 @@ session credentials from them, and hands those to the commands that need them.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{msg: err.Error(), command: c.CommandPath()}
 	})
+	a.negations = slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--no-") })
 	a.global.declare(root.PersistentFlags())
-	strict(root.PersistentFlags())
-	one := -1
-	if len(args) > 0 {
-		one = slices.IndexFunc(commands, func(c struct {
-			name string
-			make func(*app) *cobra.Command
-		}) bool {
-			return c.name == args[0]
-		})
-	}
-	for i, c := range commands {
-		if one < 0 || i == one {
+	a.strict(root.PersistentFlags())
+	for _, c := range commands {
+		if len(args) > 0 && args[0] == c.name {
+			root.CompletionOptions.DisableDefaultCmd = true
 			root.AddCommand(a.prepare(c.make(a)))
+			return root
 		}
+	}
+	root.Version = version()
+	for _, c := range commands {
+		root.AddCommand(a.prepare(c.make(a)))
 	}
 	return root
 }
 
 // prepare gives a command, and those below it, what all commands have.
 func (a *app) prepare(c *cobra.Command) *cobra.Command {
-	strict(c.Flags())
+	a.strict(c.Flags())
 	c.DisableFlagsInUseLine = true
 	if args := c.Args; args != nil {
 		c.Args = func(c *cobra.Command, list []string) error {
 			err := args(c, list)
-			if _, ok := err.(*usageError); err != nil && !ok {
+			if _, ok := errors.AsType[*usageError](err); err != nil && !ok {
 				return &usageError{msg: err.Error(), command: c.CommandPath()}
 			}
 			return err

@@ -138,6 +138,7 @@ func (a *app) credentials(ctx context.Context, profile string, o *mintFlags) (ch
 	if err != nil {
 		return chain.Chain{}, cred.Credentials{}, err
 	}
+	a.Environ = a.withoutOuter(config)
 	s, err := a.store(ctx)
 	if err != nil {
 		return chain.Chain{}, cred.Credentials{}, err

@@ -8,7 +8,7 @@ import (
 	"os"
 	"slices"
 
-	"github.com/BurntSushi/toml"
+	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
 )
 
@@ -23,15 +23,20 @@ type settings struct {
 // are settings: what one command does is said where it is called.
 func readSettings(file string, global *pflag.FlagSet) (*settings, error) {
 	s := &settings{file: file}
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
-	var values map[string]any
-	if _, err := toml.DecodeFile(file, &values); err != nil {
-		if e, ok := errors.AsType[toml.ParseError](err); ok {
-			return nil, fmt.Errorf("%s:%d: %s", file, e.Position.Line, e.Message)
-		}
+	if err != nil {
 		return nil, err
+	}
+	var values map[string]any
+	if err := toml.Unmarshal(data, &values); err != nil {
+		if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+			line, _ := e.Position()
+			return nil, fmt.Errorf("%s:%d: %w", file, line, err)
+		}
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	s.values = make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(values)) {

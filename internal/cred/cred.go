@@ -3,10 +3,10 @@
 package cred
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -45,32 +45,64 @@ type Credentials struct {
 // LongTerm reports whether c is an access key rather than session credentials.
 func (c Credentials) LongTerm() bool { return c.SessionToken.IsZero() }
 
-// wire is the encoding of Credentials in a store. Changing it needs a
-// migration: see docs/store-format.md.
-type wire struct {
-	AccessKeyID     string
-	SecretAccessKey string
-	SessionToken    string    `json:",omitempty"`
-	Expires         time.Time `json:",omitzero"`
-	AccountID       string    `json:",omitempty"`
-}
-
-// Encode returns c in the form kept in stores.
+// Encode returns c in the form kept in stores and caches: a line for each field
+// that is set, its name and value with "=" between them. It is text, so that a
+// person can read what a recovered item holds, and simple, because every cached
+// command decodes it. Changing it needs a migration: see docs/store-format.md.
 func Encode(c Credentials) ([]byte, error) {
-	return json.Marshal(wire{c.AccessKeyID, c.SecretAccessKey.Reveal(), c.SessionToken.Reveal(), c.Expires, c.AccountID})
+	fields := []struct{ name, value string }{
+		{"AccessKeyID", c.AccessKeyID},
+		{"SecretAccessKey", c.SecretAccessKey.text},
+		{"SessionToken", c.SessionToken.text},
+		{"Expires", ""},
+		{"AccountID", c.AccountID},
+	}
+	if !c.Expires.IsZero() {
+		fields[3].value = c.Expires.UTC().Format(time.RFC3339Nano)
+	}
+	var data []byte
+	for _, f := range fields {
+		if strings.ContainsAny(f.value, "\r\n") {
+			return nil, fmt.Errorf("credentials with a line break in their %s", f.name)
+		}
+		if f.value != "" {
+			data = append(append(append(append(data, f.name...), '='), f.value...), '\n')
+		}
+	}
+	return data, nil
 }
 
-// Decode is the inverse of Encode.
+// Decode is the inverse of Encode. Lines that it does not know, which a newer
+// version may have written, are passed over.
 func Decode(data []byte) (Credentials, error) {
-	var w wire
-	if err := json.Unmarshal(data, &w); err != nil {
-		// The JSON error can quote the input, so it is not wrapped.
-		return Credentials{}, errors.New("malformed credentials")
+	var c Credentials
+	for line := range strings.Lines(string(data)) {
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		if !ok {
+			// The line may be part of a secret, so it is not quoted.
+			return Credentials{}, errors.New("malformed credentials")
+		}
+		switch name {
+		case "AccessKeyID":
+			c.AccessKeyID = value
+		case "SecretAccessKey":
+			c.SecretAccessKey = Secret{value}
+		case "SessionToken":
+			c.SessionToken = Secret{value}
+		case "AccountID":
+			c.AccountID = value
+		case "Expires":
+			t, err := time.Parse(time.RFC3339Nano, value)
+			if err != nil {
+				return Credentials{}, errors.New("malformed credentials")
+			}
+			c.Expires = t
+		}
 	}
-	if w.AccessKeyID == "" || w.SecretAccessKey == "" {
+	if c.AccessKeyID == "" || c.SecretAccessKey.IsZero() {
 		return Credentials{}, errors.New("incomplete credentials")
 	}
-	return Credentials{w.AccessKeyID, Secret{w.SecretAccessKey}, Secret{w.SessionToken}, w.Expires, w.AccountID}, nil
+	return c, nil
 }
 
 // CheckAccessKey returns an error if s can't be a secret access key: such keys

@@ -26,7 +26,9 @@ func (e *NotRunError) Unwrap() error { return e.Err }
 //
 // On Unix the command takes the place of this process, and Exec returns only if
 // that fails, with a *NotRunError. Elsewhere Exec is Run. Once the command
-// runs, ctx does not bear on it any more.
+// runs, ctx does not bear on it any more. Signals that were ignored when this
+// process started, as under nohup, are ignored by the command, provided that
+// nobody here listens to them by then.
 func Exec(ctx context.Context, argv, env []string, before func()) (status int, err error) {
 	return start(ctx, argv, env, before, replace)
 }

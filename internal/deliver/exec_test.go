@@ -42,10 +42,12 @@ func TestMain(m *testing.M) {
 
 // helper runs the command in its arguments, with its own environment.
 func helper(run func(context.Context, []string, []string, func()) (int, error)) {
-	// As package cli does: what it listens to must not stay with the command.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	status, err := run(ctx, os.Args[2:], os.Environ(), func() { fmt.Print("before ") })
+	// As after a question, which listens for Ctrl-C: that must not stay with
+	// the command.
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, os.Interrupt)
+	signal.Stop(c)
+	status, err := run(context.Background(), os.Args[2:], os.Environ(), func() { fmt.Print("before ") })
 	if e, ok := errors.AsType[*NotRunError](err); ok {
 		fmt.Printf("%s %t: %v\n", e.Command, e.NotFound, e)
 		status = 99

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -63,9 +62,6 @@ func executable(path string) error {
 
 // replace runs a command in the place of this process.
 func replace(path string, argv, env []string) (int, error) {
-	// A signal that this process found ignored and listened to all the same
-	// (nohup kura exec …) is ignored by the command again.
-	signal.Reset()
 	return 0, describe(path, syscall.Exec(path, argv, env))
 }
 

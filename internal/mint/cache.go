@@ -7,7 +7,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,19 +43,29 @@ type Cache struct {
 
 // A Session is what can be said of cached credentials without unsealing them.
 type Session struct {
-	Key       string    `json:"-"`          // the chain's key, and the name of the file
-	Profile   string    `json:"profile"`    // whose step the session comes from
-	Type      string    `json:"type"`       // such as "sts.AssumeRole"
-	AccessKey string    `json:"access_key"` // name of the access key it was minted from, if any
-	Store     string    `json:"store"`      // Cache.StoreID
-	Expires   time.Time `json:"expires"`
+	Key       string    // the chain's key, and the name of the file
+	Profile   string    // whose step the session comes from
+	Type      string    // such as "sts.AssumeRole"
+	AccessKey string    // name of the access key it was minted from, if any
+	Store     string    // Cache.StoreID
+	Expires   time.Time // in seconds
 }
+
+// head returns what stands in the clear in the file of s: a line for each of
+// these fields, in Go's quotes where it is text.
+func (s Session) head() []byte {
+	return fmt.Appendf(nil, "%q\n%q\n%q\n%q\n%d\n", s.Profile, s.Type, s.AccessKey, s.Store, s.Expires.Unix())
+}
+
+const headLines = 5
 
 const (
 	sessionMagic  = "kura session 1\n"
 	sessionSuffix = ".session"
 	maxSession    = 1 << 20 // bytes; session tokens are a few thousand at the most
 )
+
+var errMalformed = errors.New("malformed session file")
 
 var errUnsealed = errors.New("not a session that this cache key has sealed")
 
@@ -146,10 +156,7 @@ func (c *Cache) put(ctx context.Context, s Session, credentials cred.Credentials
 		return err
 	}
 	s.Store = c.StoreID
-	head, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
+	head := s.head()
 	plain, err := cred.Encode(credentials)
 	if err != nil {
 		return err
@@ -157,7 +164,7 @@ func (c *Cache) put(ctx context.Context, s Session, credentials cred.Credentials
 	defer clear(plain)
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
 	rand.Read(nonce)
-	file := slices.Concat([]byte(sessionMagic), head, []byte("\n"),
+	file := slices.Concat([]byte(sessionMagic), head,
 		aead.Seal(nonce, nonce, plain, additional(s.Key, head)))
 	if err := durable.WriteFile(c.file(s.Key), file, 0o600); err != nil {
 		return err
@@ -175,12 +182,26 @@ func split(key string, data []byte) (s Session, head, box []byte, err error) {
 	if !ok {
 		return Session{}, nil, nil, errors.New("not a session file")
 	}
-	head, box, ok = bytes.Cut(rest, []byte("\n"))
-	if !ok || json.Unmarshal(head, &s) != nil {
-		return Session{}, nil, nil, errors.New("malformed session file")
+	var lines [headLines]string
+	box = rest
+	for i := range lines {
+		line, after, ok := bytes.Cut(box, []byte("\n"))
+		if !ok {
+			return Session{}, nil, nil, errMalformed
+		}
+		lines[i], box = string(line), after
 	}
-	s.Key = key
-	return s, head, box, nil
+	for i, to := range []*string{&s.Profile, &s.Type, &s.AccessKey, &s.Store} {
+		if *to, err = strconv.Unquote(lines[i]); err != nil {
+			return Session{}, nil, nil, errMalformed
+		}
+	}
+	expires, err := strconv.ParseInt(lines[headLines-1], 10, 64)
+	if err != nil {
+		return Session{}, nil, nil, errMalformed
+	}
+	s.Key, s.Expires = key, time.Unix(expires, 0)
+	return s, rest[:len(rest)-len(box)], box, nil
 }
 
 // additional is what a box is bound to: a session file that was renamed, or

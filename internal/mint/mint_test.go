@@ -329,9 +329,9 @@ func TestASpoiledCacheIsAMiss(t *testing.T) {
 		"empty":     func([]byte) []byte { return nil },
 		"flipped":   func(d []byte) []byte { d[len(d)-1] ^= 1; return d },
 		"head changed": func(d []byte) []byte {
-			return bytes.Replace(d, []byte(`"profile":"admin"`), []byte(`"profile":"Admin"`), 1)
+			return bytes.Replace(d, []byte(`"admin"`), []byte(`"Admin"`), 1)
 		},
-		"garbage": func([]byte) []byte { return []byte("kura session 1\n{}\n") },
+		"garbage": func([]byte) []byte { return []byte("kura session 1\n\"\"\n\"\"\n\"\"\n\"\"\n99999999999\n") },
 	}
 	for name, f := range spoil {
 		b.mint(t, b.admin("admin"))

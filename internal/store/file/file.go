@@ -297,44 +297,53 @@ func (s *Store) itemPath(key store.Key) (string, error) {
 }
 
 // look checks that the directory holds a store which this package can use, and
-// returns its recipient, or "" if it was never used.
-func (s *Store) look(ctx context.Context) (recipient string, err error) {
+// reports whether it was ever used.
+func (s *Store) look(ctx context.Context) (used bool, err error) {
 	if ctx.Err() != nil {
-		return "", context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
 	info, err := os.Stat(s.o.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return false, nil
 	}
 	if err != nil {
-		return "", unusable(err)
+		return false, unusable(err)
 	}
 	if !info.IsDir() {
-		return "", fmt.Errorf("%w: %s is not a directory", store.ErrUnavailable, s.o.Dir)
+		return false, fmt.Errorf("%w: %s is not a directory", store.ErrUnavailable, s.o.Dir)
 	}
 	if isOpenToOthers(info) {
-		return "", &ModeError{s.o.Dir, info.Mode().Perm()}
+		return false, &ModeError{s.o.Dir, info.Mode().Perm()}
 	}
 	format, err := os.ReadFile(s.path("format"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", s.lookUnused()
+		return false, s.lookUnused()
 	}
 	if err != nil {
-		return "", unusable(err)
+		return false, unusable(err)
 	}
 	number, ok := strings.CutPrefix(strings.TrimSpace(string(format)), "kura-store ")
 	v, err := strconv.Atoi(number)
 	switch {
 	case !ok || err != nil || v < 1:
-		return "", fmt.Errorf("%w: %s says %.40q, want the format of the store", store.ErrUnavailable, s.path("format"), format)
+		return false, fmt.Errorf("%w: %s says %.40q, want the format of the store", store.ErrUnavailable, s.path("format"), format)
 	case v > version:
-		return "", &VersionError{s.path("format"), v}
+		return false, &VersionError{s.path("format"), v}
+	}
+	return true, nil
+}
+
+// recipient is look, and returns the store's recipient, or "" if the store was
+// never used.
+func (s *Store) recipient(ctx context.Context) (string, error) {
+	if used, err := s.look(ctx); !used || err != nil {
+		return "", err
 	}
 	data, err := os.ReadFile(s.path("recipient"))
 	if err != nil {
 		return "", unusable(err)
 	}
-	recipient = strings.TrimSpace(string(data))
+	recipient := strings.TrimSpace(string(data))
 	if !strings.HasPrefix(recipient, "age1pq1") {
 		return "", fmt.Errorf("%w: %s holds no age recipient", store.ErrUnavailable, s.path("recipient"))
 	}

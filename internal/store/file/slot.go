@@ -175,7 +175,7 @@ func (s *Store) add(ctx context.Context, slot Slot, pluginIdentity string, wrap 
 // ErrLastSlot. What it opened with then is of no use, unless somebody has a copy
 // of the slot: who may have seen both can open the store for ever.
 func (s *Store) RemoveSlot(ctx context.Context, name string) error {
-	recipient, err := s.look(ctx)
+	recipient, err := s.recipient(ctx)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (s *Store) RemoveSlot(ctx context.Context, name string) error {
 // a recovery key instead it replaces that of the oldest passphrase slot, or adds
 // one if there is none.
 func (s *Store) ChangePassphrase(ctx context.Context) error {
-	recipient, err := s.look(ctx)
+	recipient, err := s.recipient(ctx)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (s *Store) unlock(ctx context.Context) (*identity, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	recipient, err := s.look(ctx)
+	recipient, err := s.recipient(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (s *Store) unlock(ctx context.Context) (*identity, error) {
 		return nil, err
 	}
 	defer release()
-	if recipient, err = s.look(ctx); err != nil {
+	if recipient, err = s.recipient(ctx); err != nil {
 		return nil, err
 	}
 	if s.isOpen(recipient) {
