@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,18 +16,22 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"kura/internal/awstest"
+	"kura/internal/store"
+	"kura/internal/store/file"
+	"kura/internal/unlocked"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main})
+	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main, "dialog": dialog})
 }
 
 // passphrase is the one of every script's store.
 const passphrase = "correct horse battery staple"
 
-// TestScript runs the scripts in testdata, each in a home of its own against an
-// AWS of its own. They show the program to a reader, so they come before any
-// other test of a command. Besides what package testscript offers they have:
+// TestScript runs the scripts in testdata, each in a home of its own, with an
+// empty store, against an AWS of its own. They show the program to a reader, so
+// they come before any other test of a command. Besides what package testscript
+// offers they have:
 //
 //	calls [OP...]     AWS has carried out these operations since the last time
 //	fault OP [KIND [COUNT]]
@@ -35,6 +41,13 @@ const passphrase = "correct horse battery staple"
 //	                  put a token code into FILE that AWS accepts now
 //	leaks             no secret is in the last output or in any file but those
 //	                  below in/, where scripts keep what they type
+//	talk FILE COMMAND...
+//	                  a person runs the command on a terminal: see dialog_test.go
+//	param OP NAME [VALUE]
+//	                  the last call of OP had this parameter
+//	tries OP COUNT    OP was requested so often, successful or not
+//	https FILE        AWS is reached by TLS from now on; FILE gets the
+//	                  certificate to trust
 //	mode OCTAL FILE   set the permissions of a file
 //
 // Everything runs with --debug, so that leaks looks at the most talkative
@@ -44,11 +57,13 @@ func TestScript(t *testing.T) {
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			cloud := awstest.New(awstest.Config{})
+			cloud.AddUser(inactiveUser)
 			e.Values["cloud"] = cloud
 			e.Defer(cloud.Close)
 			home := filepath.Join(e.WorkDir, "home")
 			for name, value := range map[string]string{
 				"HOME":                 home,
+				"XDG_DATA_HOME":        filepath.Join(home, ".local", "share"),
 				"USER":                 "ann",
 				"AWS_CONFIG_FILE":      filepath.Join(e.WorkDir, "config"),
 				"AWS_ENDPOINT_URL":     cloud.URL,
@@ -58,7 +73,7 @@ func TestScript(t *testing.T) {
 			} {
 				e.Setenv(name, value)
 			}
-			return os.Mkdir(home, 0o700)
+			return makeStore(filepath.Join(home, ".local", "share", "kura", "store"))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"calls": calls,
@@ -66,15 +81,42 @@ func TestScript(t *testing.T) {
 			"clock": clock,
 			"code":  code,
 			"leaks": leaks,
+			"param": param,
+			"tries": tries,
+			"https": https,
+			"talk":  talk,
 			"mode":  mode,
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
+			switch cond {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "keyring": // secrets can be kept between commands
+				return unlocked.Open("test").Works() == nil, nil
+			case "tmpfs": // a file system can be mounted
+				dir := t.TempDir()
+				if exec.Command("mount", "-t", "tmpfs", "none", dir).Run() != nil {
+					return false, nil
+				}
+				return true, exec.Command("umount", dir).Run()
 			}
 			return false, errors.New("unknown condition")
 		},
 	})
+}
+
+// makeStore makes an empty store whose passphrase takes no half second to try.
+func makeStore(dir string) error {
+	s := file.Open(file.Options{
+		Dir:           dir,
+		NewPassphrase: func(context.Context) (string, error) { return passphrase, nil },
+		WorkFactor:    1,
+	})
+	key := store.Key{Kind: store.CacheKey, Name: "none"}
+	if err := s.Put(context.Background(), key, nil); err != nil {
+		return err
+	}
+	return s.Delete(context.Background(), key)
 }
 
 func cloudOf(ts *testscript.TestScript) *awstest.Cloud { return ts.Value("cloud").(*awstest.Cloud) }

@@ -59,41 +59,59 @@ AWS config file if it is not there.`,
 }
 
 func (a *app) add(ctx context.Context, profile string, o *addFlags) error {
+	switch {
+	case profile == "":
+		return usagef("the profile has no name")
+	case o.env && o.csv != "":
+		return usagef("--env and --csv: the key can come from one of them")
+	case o.mfaSerial != "" && !o.addConfig:
+		return usagef("--mfa-serial is for the config file, which --no-add-config leaves as it is")
+	}
 	config, err := a.config()
 	if err != nil {
 		return err
 	}
 	section, inConfig := config.Profile(profile)
 	if source := section.Get("source_profile"); source != "" && source != profile {
-		return fmt.Errorf("profile %q has a source_profile of %q, so a key of its own would not be used", profile, source)
+		return &otherSourceError{profile, source}
+	}
+	if o.addConfig {
+		// Said before the key is typed, if it can't be.
+		if _, err := withProfile(config, profile, o.mfaSerial); err != nil {
+			return err
+		}
 	}
 	s, err := a.store(ctx)
 	if err != nil {
 		return err
 	}
-	key, err := a.readKey(ctx, o)
+	// So is a store that can't be used, as far as can be seen from outside.
+	if _, err := s.List(ctx, store.AccessKey); err != nil {
+		return fmt.Errorf("storing the access key of %q: %w", profile, err)
+	}
+	key, from, err := a.readKey(ctx, o)
+	if err == nil {
+		err = checkKey(key)
+	}
 	if err != nil {
-		return err
+		return &keyError{from, err}
 	}
-	if err := checkKey(key); err != nil {
-		return err
-	}
-	if !inConfig && o.addConfig && o.mfaSerial == "" && key.asked {
+	if !inConfig && o.addConfig && o.mfaSerial == "" && from == fromTerminal {
 		o.mfaSerial, err = prompt.Line(ctx, "Enter MFA Device ARN (If MFA is not enabled, leave this blank): ")
 		if err != nil {
 			return err
 		}
-	}
-	if o.mfaSerial != "" && !chain.IsMFASerial(o.mfaSerial) {
-		return fmt.Errorf("%q is not the ARN or the serial number of an MFA device", o.mfaSerial)
+		if _, err := withProfile(config, profile, o.mfaSerial); err != nil {
+			return err
+		}
 	}
 	if o.verify {
-		if err := a.verify(ctx, config, profile, key.Credentials); err != nil {
+		if err := a.verify(ctx, config, profile, key); err != nil {
 			return err
 		}
 	}
 
-	data, err := cred.Encode(key.Credentials)
+	data, err := cred.Encode(key)
 	if err != nil {
 		return err
 	}
@@ -105,66 +123,133 @@ func (a *app) add(ctx context.Context, profile string, o *addFlags) error {
 	if err := a.forgetSessionsOf(s, profile); err != nil {
 		return err
 	}
-	if inConfig || !o.addConfig {
+	if !o.addConfig {
 		return nil
 	}
-	if err := a.addProfile(config, profile, o.mfaSerial); err != nil {
-		return fmt.Errorf("adding profile %q to the config file (the key is stored): %w", profile, err)
+	if err := a.addProfile(ctx, profile, o.mfaSerial); err != nil {
+		return fmt.Errorf("the key is stored, but profile %q is not in the config file: %w", profile, err)
 	}
 	return nil
 }
 
-// addProfile adds a profile to the config file, which it leaves otherwise as
-// it is.
-func (a *app) addProfile(config *awsconfig.File, profile, mfaSerial string) error {
-	var settings []awsconfig.Setting
-	if mfaSerial != "" {
-		settings = append(settings, awsconfig.Setting{Name: "mfa_serial", Value: mfaSerial})
+// An otherSourceError says that a key would not be used, because the profile
+// names another one's.
+type otherSourceError struct{ profile, source string }
+
+func (e *otherSourceError) Error() string {
+	return fmt.Sprintf("profile %q has a source_profile of %q, so a key of its own would not be used", e.profile, e.source)
+}
+
+// addProfile adds a profile to the config file, or what it lacks, and leaves
+// the file otherwise as it is. The file is read again: somebody may have
+// changed it while the key was typed.
+func (a *app) addProfile(ctx context.Context, profile, mfaSerial string) error {
+	dir := filepath.Join(a.cacheDir(), "locks")
+	release := func() {}
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		release, err = durable.Lock(ctx, filepath.Join(dir, "config"))
 	}
-	config, err := config.AddProfile(profile, settings...)
+	if err != nil {
+		a.log.Warn("nothing keeps another kura from changing the config file at the same time", "reason", err)
+	} else {
+		defer release()
+	}
+	before, err := a.config()
 	if err != nil {
 		return err
 	}
-	return writeConfig(config)
+	after, err := withProfile(before, profile, mfaSerial)
+	if err != nil || after == before {
+		return err
+	}
+	return writeConfig(after)
 }
 
-// An enteredKey is an access key and whether a person was asked for it.
-type enteredKey struct {
-	cred.Credentials
-	asked bool
+// withProfile returns config with a profile in it that has the MFA serial, if
+// there is one: config itself if nothing has to be changed.
+func withProfile(config *awsconfig.File, profile, mfaSerial string) (*awsconfig.File, error) {
+	if mfaSerial != "" && !chain.IsMFASerial(mfaSerial) {
+		return nil, &serialError{mfaSerial}
+	}
+	section, ok := config.Profile(profile)
+	switch {
+	case !ok && mfaSerial == "":
+		return config.AddProfile(profile)
+	case !ok:
+		return config.AddProfile(profile, awsconfig.Setting{Name: "mfa_serial", Value: mfaSerial})
+	case mfaSerial == "" || section.Get("mfa_serial") == mfaSerial:
+		return config, nil
+	}
+	return config.Set(profile, "mfa_serial", mfaSerial)
 }
+
+// A serialError says that a text does not name an MFA device.
+type serialError struct{ text string }
+
+func (e *serialError) Error() string {
+	return fmt.Sprintf("%q is not the ARN or the serial number of an MFA device", e.text)
+}
+
+// A keySource is where add gets the key from.
+type keySource int
+
+const (
+	fromTerminal keySource = iota
+	fromPipe
+	fromCSV
+	fromEnvironment
+)
+
+// A keyError says that there was no access key where add looked for one.
+type keyError struct {
+	from keySource
+	err  error
+}
+
+func (e *keyError) Error() string { return e.err.Error() }
+func (e *keyError) Unwrap() error { return e.err }
 
 // readKey gets the access key from where the flags say or, if they don't, from
 // a pipe or the terminal.
-func (a *app) readKey(ctx context.Context, o *addFlags) (enteredKey, error) {
+func (a *app) readKey(ctx context.Context, o *addFlags) (cred.Credentials, keySource, error) {
 	switch {
 	case o.env:
 		key, err := a.keyFromEnv()
-		return enteredKey{key, false}, err
+		return key, fromEnvironment, err
 	case o.csv != "":
-		f, err := os.Open(o.csv)
-		if err != nil {
-			return enteredKey{}, err
-		}
-		defer f.Close()
-		key, err := parseKey(o.csv, f)
-		return enteredKey{key, false}, err
+		key, err := readCSV(o.csv)
+		return key, fromCSV, err
 	case isPipe(a.Stdin):
 		key, err := parseKey("standard input", a.Stdin)
-		return enteredKey{key, false}, err
+		return key, fromPipe, err
 	}
+	key, err := askKey(ctx)
+	return key, fromTerminal, err
+}
+
+func askKey(ctx context.Context) (cred.Credentials, error) {
 	id, err := prompt.Line(ctx, "Enter Access Key ID: ")
 	if err != nil {
-		return enteredKey{}, err
+		return cred.Credentials{}, err
 	}
 	if err := checkKeyID(id); err != nil {
-		return enteredKey{}, err // before the secret is asked for
+		return cred.Credentials{}, err // before the secret is asked for
 	}
 	secret, err := prompt.Secret(ctx, "Enter Secret Access Key: ")
 	if err != nil {
-		return enteredKey{}, err
+		return cred.Credentials{}, err
 	}
-	return enteredKey{cred.Credentials{AccessKeyID: id, SecretAccessKey: cred.NewSecret(secret)}, true}, nil
+	return cred.Credentials{AccessKeyID: id, SecretAccessKey: cred.NewSecret(secret)}, nil
+}
+
+func readCSV(name string) (cred.Credentials, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return cred.Credentials{}, err
+	}
+	defer f.Close()
+	return parseKey(name, f)
 }
 
 func (a *app) keyFromEnv() (cred.Credentials, error) {
@@ -244,15 +329,19 @@ func parseCSV(from, text string) (cred.Credentials, error) {
 
 // checkKey refuses what can't be a long-term access key, which is most often a
 // slip of the clipboard.
-func checkKey(key enteredKey) error {
+func checkKey(key cred.Credentials) error {
 	if err := checkKeyID(key.AccessKeyID); err != nil {
 		return err
+	}
+	if key.SecretAccessKey == cred.NewSecret(key.AccessKeyID) {
+		return errors.New("that is the access key ID again, not the secret access key")
 	}
 	return key.SecretAccessKey.CheckAccessKey()
 }
 
 // checkKeyID checks the shape of an access key ID: 16 to 128 letters, digits
-// and underscores, of which the first four say what it is.
+// and underscores, of which the first four say what it is. One of 40, the
+// length of a secret, is most likely that.
 //
 // Source: https://docs.aws.amazon.com/IAM/latest/APIReference/API_AccessKey.html
 // and https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
@@ -263,7 +352,7 @@ func checkKeyID(id string) error {
 	switch {
 	case strings.HasPrefix(id, "ASIA"):
 		return errors.New("an access key ID that begins with ASIA belongs to session credentials, which expire; a long-term one begins with AKIA")
-	case len(id) < 16 || len(id) > 128 || strings.TrimFunc(id, word) != "":
+	case len(id) == 40, len(id) < 16, len(id) > 128, strings.TrimFunc(id, word) != "":
 		// It may be the secret, pasted in the wrong place: it is not quoted.
 		return errors.New("that is not an access key ID, which is 16 to 128 letters and digits such as AKIAIOSFODNN7EXAMPLE")
 	}
@@ -271,22 +360,28 @@ func checkKeyID(id string) error {
 }
 
 // verify asks STS whose key it is. A key that AWS refuses is not stored; that
-// AWS can't be reached is no reason to lose what was typed.
+// AWS can't be asked is no reason to lose what was typed.
 func (a *app) verify(ctx context.Context, config *awsconfig.File, profile string, key cred.Credentials) error {
 	client, call, err := a.stsFor(config, profile)
 	if err != nil {
 		return err
 	}
 	who, err := client.GetCallerIdentity(ctx, key, call)
-	if e, ok := errors.AsType[*awsapi.Error](err); ok && e.Kind == awsapi.Unreachable {
-		a.log.Warn("whose key it is could not be asked", "reason", err)
+	if err == nil {
+		fmt.Fprintf(a.Stderr, "%s: the key belongs to %s\n", a.name, who.ARN)
 		return nil
 	}
-	if err != nil {
-		return &refusedKeyError{err}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	fmt.Fprintf(a.Stderr, "%s: the key belongs to %s\n", a.name, who.ARN)
-	return nil
+	if e, ok := errors.AsType[*awsapi.Error](err); ok {
+		switch e.Kind {
+		case awsapi.Unreachable, awsapi.Unavailable, awsapi.Throttled:
+			a.log.Warn("STS could not be asked whose key it is", "reason", err)
+			return nil
+		}
+	}
+	return &refusedKeyError{err}
 }
 
 // A refusedKeyError says that AWS did not accept a key that was to be stored.

@@ -77,10 +77,19 @@ func (a *app) config() (*awsconfig.File, error) {
 	}
 	data, err := os.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, &configError{name, err}
 	}
 	return awsconfig.Parse(name, data)
 }
+
+// A configError says that the AWS config file can't be read.
+type configError struct {
+	name string
+	err  error
+}
+
+func (e *configError) Error() string { return "the AWS config file: " + e.err.Error() }
+func (e *configError) Unwrap() error { return e.err }
 
 // resolve works out the chain of a profile.
 func (a *app) resolve(ctx context.Context, f *awsconfig.File, s store.Store, profile string, o *mintFlags) (chain.Chain, error) {

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"filippo.io/age/plugin"
@@ -25,11 +28,14 @@ func (a *app) passphrase(ctx context.Context, attempt int) (string, error) {
 	return prompt.Passphrase(ctx, question)
 }
 
-// newPassphrase gets the passphrase of a store to be. A person types it twice:
-// there is nothing yet to try it on.
+// newPassphrase gets the passphrase of a store or a slot to be. A person types
+// it twice: there is nothing yet to try it on. For a slot it has to be typed:
+// what the environment or a command gives opens the store already.
 func (a *app) newPassphrase(ctx context.Context) (string, error) {
-	if pass, ok, err := a.givenPassphrase(ctx); ok || err != nil {
-		return pass, err
+	if _, err := os.Stat(filepath.Join(a.storeDir(), "format")); errors.Is(err, fs.ErrNotExist) {
+		if pass, ok, err := a.givenPassphrase(ctx); ok || err != nil {
+			return pass, err
+		}
 	}
 	for range 3 {
 		pass, err := prompt.Passphrase(ctx, fmt.Sprintf("Enter a new passphrase for %q: ", a.storeDir()))
@@ -65,11 +71,17 @@ func (a *app) givenPassphrase(ctx context.Context) (pass string, ok bool, err er
 	}
 	out, err := a.runCommand(ctx, "", a.global.passphraseCommand)
 	if err != nil {
-		return "", false, fmt.Errorf("the passphrase command: %w", err)
+		return "", false, &passphraseCommandError{err}
 	}
 	defer clear(out)
 	return string(bytes.TrimRight(out, "\r\n")), true, nil
 }
+
+// A passphraseCommandError says that the command gave no passphrase.
+type passphraseCommandError struct{ err error }
+
+func (e *passphraseCommandError) Error() string { return "the passphrase command: " + e.err.Error() }
+func (e *passphraseCommandError) Unwrap() error { return e.err }
 
 // pluginUI lets age plugins, which open key slots by hardware, talk to the user.
 func (a *app) pluginUI(ctx context.Context) *plugin.ClientUI {

@@ -41,12 +41,15 @@ there. The config file is not touched.`,
 		}
 		key := store.Key{Kind: store.AccessKey, Name: profile}
 		if !a.isStored(ctx, s, profile) {
-			return &mint.NoKeyError{Name: profile}
+			return &notStoredError{profile}
 		}
 		if !force {
 			yes, err := prompt.Confirm(ctx, fmt.Sprintf("Delete credentials for profile %q? (y|N) ", profile))
-			if err != nil || !yes {
-				return err
+			if err != nil {
+				return &unconfirmedError{err}
+			}
+			if !yes {
+				return nil
 			}
 		}
 		if err := s.Delete(ctx, key); err != nil {
@@ -57,6 +60,19 @@ there. The config file is not touched.`,
 	}
 	return c
 }
+
+// A notStoredError says that there is no access key to remove.
+type notStoredError struct{ profile string }
+
+func (e *notStoredError) Error() string {
+	return fmt.Sprintf("profile %q has no access key in the store", e.profile)
+}
+
+// An unconfirmedError says that the user was not asked whether to go on.
+type unconfirmedError struct{ err error }
+
+func (e *unconfirmedError) Error() string { return e.err.Error() }
+func (e *unconfirmedError) Unwrap() error { return e.err }
 
 // forgetSessionsOf removes the sessions that were minted from an access key
 // that is no longer the one they came from.

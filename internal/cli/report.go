@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"kura/internal/awsapi"
 	"kura/internal/awsconfig"
@@ -88,8 +91,13 @@ func (a *app) explain(err error) (status int, hints []string) {
 		return exitUsage, []string{fmt.Sprintf("see %q", command+" --help")}
 	}
 	if e, ok := errors.AsType[*deliver.NotRunError](err); ok {
-		if e.NotFound {
-			return exitNotFound, nil
+		switch {
+		case e.NotFound:
+			return exitNotFound, []string{`what only your shell knows, an alias or a function, needs that shell: "@kura exec PROFILE -- sh -c ..."`}
+		case errors.Is(err, fs.ErrPermission):
+			return exitCantRun, []string{"it must be a file that you may execute: see chmod(1)"}
+		case errors.Is(err, syscall.ENOEXEC):
+			return exitCantRun, []string{"the first line of a script must name its interpreter, after #!"}
 		}
 		return exitCantRun, nil
 	}
@@ -100,9 +108,29 @@ func (a *app) explain(err error) (status int, hints []string) {
 		switch {
 		case len(e.Near) > 0:
 			hint("did you mean %s?", strings.Join(quoted(e.Near), " or "))
+		case e.Via != "":
+			hint("correct %s in profile %q", e.Setting, e.Via)
 		default:
 			hint(`"@kura list" shows the profiles; "@kura add %s" makes one`, shellWord(e.Profile))
 		}
+	}
+	if e, ok := errors.AsType[*chain.CycleError](err); ok {
+		hint("one of these profiles must do without %s", e.Setting)
+	}
+	if e, ok := errors.AsType[*chain.ConflictError](err); ok {
+		hint("remove one of them: %s or %s", e.Setting, e.Other)
+	}
+	if e, ok := errors.AsType[*configError](err); ok {
+		hint("look at %s; AWS_CONFIG_FILE names another file", e.name)
+	}
+	if e, ok := errors.AsType[*mint.SourceError](err); ok {
+		hints = append(hints, hintForSource(e))
+	}
+	if e, ok := errors.AsType[*mint.NotSupportedError](err); ok {
+		hint(`the AWS CLI can use the profile: "aws sso login --profile %s"`, shellWord(e.Profile))
+	}
+	if e, ok := errors.AsType[*mint.SharedError](err); ok && e.AWS == nil {
+		hint("try again once that is put right")
 	}
 	if e, ok := errors.AsType[*mint.NoKeyError](err); ok {
 		hint(`"@kura add %s" stores its access key`, shellWord(e.Name))
@@ -113,8 +141,32 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if _, ok := errors.AsType[*awsconfig.SyntaxError](err); ok {
 		hint("correct that line of the file; nothing was changed")
 	}
-	if e, ok := errors.AsType[*chain.SettingError](err); ok && e.File != "" {
-		hint("correct that line of the file; nothing was changed")
+	if e, ok := errors.AsType[*chain.SettingError](err); ok {
+		switch {
+		case e.Line > 0:
+			hint("correct that line of the file; nothing was changed")
+		case e.Profile != "":
+			hint("set %s in the profile", e.Setting)
+		case strings.HasPrefix(e.Setting, "--"):
+			hint("give %s another value", e.Setting)
+		default:
+			hint("the variable %s is set in the environment: correct or unset it", e.Setting)
+		}
+	}
+	if e, ok := errors.AsType[*keyError](err); ok && !errors.Is(err, prompt.ErrCanceled) && !errors.Is(err, prompt.ErrNoTerminal) {
+		hints = append(hints, hintForKey(e.from))
+	}
+	if _, ok := errors.AsType[*notStoredError](err); ok {
+		hint(`"@kura list" shows what is in it`)
+	}
+	if e, ok := errors.AsType[*otherSourceError](err); ok {
+		hint(`"@kura add %s" stores the key that it uses`, shellWord(e.source))
+	}
+	if _, ok := errors.AsType[*serialError](err); ok {
+		hint("IAM shows the ARN with your security credentials, such as arn:aws:iam::111122223333:mfa/ann")
+	}
+	if e, ok := errors.AsType[*awsconfig.UnwritableError](err); ok && e.Setting == "" {
+		hint("choose another name, or store the key without a profile with --no-add-config")
 	}
 	if _, ok := errors.AsType[*refusedKeyError](err); ok {
 		hint("type it again, or wait a few seconds if the key is new; --no-verify stores it all the same")
@@ -123,9 +175,9 @@ func (a *app) explain(err error) (status int, hints []string) {
 	case errors.Is(err, context.Canceled), errors.Is(err, prompt.ErrCanceled):
 		status = exitInterrupt
 	case errors.Is(err, prompt.ErrNoTerminal):
-		hint("there is no terminal to ask on: run it in one, or use --mfa-token, mfa_process in the profile, KURA_FILE_PASSPHRASE or --file-passphrase-command")
+		hints = append(hints, hintWithoutTerminal(err))
 	case errors.Is(err, file.ErrWrongPassphrase):
-		hint("try again; a recovery key, if you made one, opens the store too (docs/store-format.md)")
+		hints = append(hints, a.hintForPassphrase())
 	case errors.Is(err, durable.ErrDiskFull):
 		hint("make room and try again; nothing was lost")
 	case errors.Is(err, durable.ErrReadOnly):
@@ -139,7 +191,9 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if _, ok := errors.AsType[*recursionError](err); ok {
 		hint("store a key for the profile, or let the command name another profile")
 	}
-	if errors.Is(err, mfa.ErrMalformedCode) {
+	if _, ok := errors.AsType[*mfaProcessError](err); ok {
+		hint("run the command that is mfa_process in the profile by hand: it is to print the code and nothing else; --mfa-token goes before it")
+	} else if errors.Is(err, mfa.ErrMalformedCode) {
 		hint("type the six digits that the device shows")
 	}
 	if e, ok := errors.AsType[*file.ModeError](err); ok {
@@ -151,8 +205,27 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if _, ok := errors.AsType[*file.VersionError](err); ok {
 		hint("a newer kura has written the store; use that one")
 	}
-	if _, ok := errors.AsType[*file.FileError](err); ok {
-		hint(`put back a good copy of the file, or remove it and "@kura add" the key again`)
+	if e, ok := errors.AsType[*file.FileError](err); ok {
+		if filepath.Base(filepath.Dir(e.Path)) == "slots" {
+			hint(`put back a good copy of the file; "@kura store slot list" shows what else opens the store`)
+		} else {
+			hint(`put back a good copy of the file, or "@kura add" the key again`)
+		}
+		if e.Foreign {
+			hint("if it was not you who put it there, find out who else can write to the store")
+		}
+	}
+	if errors.Is(err, file.ErrSlotExists) {
+		hint("choose another name with --name")
+	}
+	if errors.Is(err, file.ErrLastSlot) {
+		hint(`add another way to open the store first: "@kura store slot add recovery" makes one for paper`)
+	}
+	if _, ok := errors.AsType[*noSlotError](err); ok {
+		hint(`"@kura store slot list" shows them`)
+	}
+	if _, ok := errors.AsType[*passphraseCommandError](err); ok {
+		hint("correct --file-passphrase-command (or KURA_FILE_PASSPHRASE_COMMAND): it has to print the passphrase")
 	}
 	if errors.Is(err, file.ErrNoSlots) {
 		hint("put back the files of its directory slots; without them nothing can be read")
@@ -160,11 +233,68 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if errors.Is(err, file.ErrEmptyPassphrase) {
 		hint("choose a passphrase of several words")
 	}
+	if errors.Is(err, store.ErrUnavailable) && len(hints) == 0 {
+		hint("choose another directory with --file-dir or KURA_FILE_DIR")
+	}
 	return status, hints
+}
+
+// hintWithoutTerminal says what does instead of a question.
+func hintWithoutTerminal(err error) string {
+	if _, ok := errors.AsType[*keyError](err); ok {
+		return "run it in a terminal, pipe the key in, or use --env or --csv"
+	}
+	if _, ok := errors.AsType[*unconfirmedError](err); ok {
+		return "run it in a terminal, or do without the question with --force"
+	}
+	if errors.Is(err, store.ErrLocked) {
+		return "run it in a terminal, or set KURA_FILE_PASSPHRASE or --file-passphrase-command"
+	}
+	return "run it in a terminal, or use --mfa-token or mfa_process in the profile"
+}
+
+// hintForPassphrase says what to try after a wrong passphrase.
+func (a *app) hintForPassphrase() string {
+	for _, name := range passphraseVariables {
+		if _, ok := a.lookupEnv(name); ok {
+			return "correct " + name + ", or unset it to be asked"
+		}
+	}
+	if a.global.passphraseCommand != "" {
+		return "see what --file-passphrase-command (or KURA_FILE_PASSPHRASE_COMMAND) prints"
+	}
+	return `try again; a recovery key opens the store too, if you made one with "@kura store slot add recovery"`
+}
+
+// hintForKey says how a key gets into add.
+func hintForKey(from keySource) string {
+	switch from {
+	case fromPipe:
+		return "pipe in the access key ID and the secret access key, a line each, or the CSV file of the AWS console"
+	case fromCSV:
+		return "--csv takes the file that the AWS console offers when it has made an access key"
+	case fromEnvironment:
+		return "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or leave out --env to be asked"
+	}
+	return "copy both parts from where the key was made; IAM shows the secret only then"
+}
+
+// hintForSource says how to find out why a profile has no credentials.
+func hintForSource(e *mint.SourceError) string {
+	switch e.Setting {
+	case "credential_process":
+		return "run the command that is credential_process in the profile by hand: it is to print the credentials as JSON and nothing else"
+	case "web_identity_token_process":
+		return "run the command that is web_identity_token_process in the profile by hand: it is to print the token and nothing else"
+	}
+	return "correct " + e.Setting + " in the profile"
 }
 
 // hintsForAWS says what may help when AWS does not do what it was asked.
 func hintsForAWS(e *awsapi.Error) []string {
+	if e.Op == "sts:AssumeRoleWithWebIdentity" && e.Code != "" && e.Kind != awsapi.Throttled && e.Kind != awsapi.Unavailable {
+		return []string{"see that the token of web_identity_token_file or web_identity_token_process is a new one, and that the role trusts its issuer"}
+	}
 	switch e.Kind {
 	case awsapi.BadTokenCode:
 		return []string{"wait for the next code and type that; each is good for one use"}
@@ -183,8 +313,14 @@ func hintsForAWS(e *awsapi.Error) []string {
 	case awsapi.Throttled, awsapi.Unavailable:
 		return []string{"try again in a few seconds"}
 	case awsapi.Unreachable:
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](e); ok {
+			return []string{"if a proxy or an emulator answers for AWS, name the certificates to trust by ca_bundle in the profile or AWS_CA_BUNDLE"}
+		}
 		return []string{"check the network, the proxy (HTTPS_PROXY) and endpoint_url"}
 	case awsapi.Invalid:
+		if e.Code == "" { // it was not AWS that refused
+			return []string{"check ca_bundle (AWS_CA_BUNDLE), region, endpoint_url and the proxy (HTTPS_PROXY)"}
+		}
 		return []string{"check the profile's duration_seconds, tags, external_id and role_session_name against what the role allows"}
 	}
 	return nil

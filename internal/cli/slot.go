@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"kura/internal/store"
 )
 
 func storeCommand(a *app) *cobra.Command {
@@ -20,8 +23,8 @@ and remove.`,
 	slot := &cobra.Command{
 		Use:   "slot",
 		Short: "manage the ways to open the file store",
-		Long: `A slot is one of the ways to open the file store: a passphrase, a recovery key on
-paper, or a device such as a YubiKey. Any of them opens all of the store.`,
+		Long: `A slot is one of the ways to open the file store: a passphrase, a recovery key
+on paper, or a device such as a YubiKey. Any of them opens all of the store.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -117,13 +120,22 @@ of the store as he has.`,
 			if err != nil {
 				return err
 			}
-			if err := s.RemoveSlot(c.Context(), args[0]); err != nil {
-				return fmt.Errorf("removing slot %q: %w", args[0], err)
+			err = s.RemoveSlot(c.Context(), args[0])
+			if errors.Is(err, store.ErrNotFound) {
+				return &noSlotError{args[0]}
+			}
+			if err != nil {
+				return fmt.Errorf("removing a slot: %w", err)
 			}
 			return nil
 		},
 	}
 }
+
+// A noSlotError says that there is no slot of a name.
+type noSlotError struct{ name string }
+
+func (e *noSlotError) Error() string { return fmt.Sprintf("the store has no slot %q", e.name) }
 
 func slotPassphraseCommand(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -136,7 +148,10 @@ func slotPassphraseCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.ChangePassphrase(c.Context())
+			if err := s.ChangePassphrase(c.Context()); err != nil {
+				return fmt.Errorf("changing the passphrase: %w", err)
+			}
+			return nil
 		},
 	}
 }

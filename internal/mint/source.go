@@ -24,18 +24,31 @@ func (e *NotSupportedError) Error() string {
 	return fmt.Sprintf("profile %q gets its credentials from %s, which is not supported yet", e.Profile, e.Source)
 }
 
+// A SourceError says that what a profile is configured with did not supply
+// credentials, or what is needed to get them.
+type SourceError struct {
+	Profile string
+	Setting string // such as "credential_process"
+	Err     error
+}
+
+func (e *SourceError) Error() string {
+	return fmt.Sprintf("%s of profile %q: %v", e.Setting, e.Profile, e.Err)
+}
+func (e *SourceError) Unwrap() error { return e.Err }
+
 // source returns the credentials of a source other than the store.
 func (m *Minter) source(ctx context.Context, s chain.Source) (cred.Credentials, error) {
 	switch {
 	case s.Process != nil:
 		out, err := m.Run(ctx, s.Process.Profile, s.Process.Command)
 		if err != nil {
-			return cred.Credentials{}, fmt.Errorf("credential_process of profile %q: %w", s.Process.Profile, err)
+			return cred.Credentials{}, &SourceError{s.Process.Profile, "credential_process", err}
 		}
 		c, err := parseProcess(out)
 		clear(out)
 		if err != nil {
-			return cred.Credentials{}, fmt.Errorf("credential_process of profile %q: %w", s.Process.Profile, err)
+			return cred.Credentials{}, &SourceError{s.Process.Profile, "credential_process", err}
 		}
 		return c, nil
 	case s.WebIdentity != nil:
@@ -54,13 +67,13 @@ func (m *Minter) webIdentityToken(ctx context.Context, w chain.WebIdentity) (cre
 	if w.TokenProcess != "" {
 		out, err := m.Run(ctx, w.Profile, w.TokenProcess)
 		if err != nil {
-			return cred.Secret{}, fmt.Errorf("web_identity_token_process of profile %q: %w", w.Profile, err)
+			return cred.Secret{}, &SourceError{w.Profile, "web_identity_token_process", err}
 		}
 		return cred.NewSecret(strings.TrimSpace(string(out))), nil
 	}
 	data, err := os.ReadFile(w.TokenFile)
 	if err != nil {
-		return cred.Secret{}, fmt.Errorf("web_identity_token_file of profile %q: %w", w.Profile, err)
+		return cred.Secret{}, &SourceError{w.Profile, "web_identity_token_file", err}
 	}
 	return cred.NewSecret(strings.TrimSpace(string(data))), nil
 }

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// talk is the command "talk FILE COMMAND [ARG...]" of scripts: a person runs
+// the command on a terminal. FILE is all that the person sees there, with what
+// is typed between « and », Enter after it included:
+//
+//	Enter Access Key ID: «AKIAIOSFODNN7EXAMPLE»AKIAIOSFODNN7EXAMPLE
+//	Enter Secret Access Key: «wJalr...»*****
+//
+// Nothing is typed before the text to its left is there. ^C and ^D are those
+// keys, and $WORK is the directory of the script.
+func talk(ts *testscript.TestScript, neg bool, args []string) {
+	verdict := ts.MkAbs(".verdict")
+	err := ts.Exec("dialog", append([]string{verdict, ts.MkAbs(args[0])}, args[1:]...)...)
+	if text := ts.ReadFile(verdict); text != "" {
+		ts.Fatalf("%s", text)
+	}
+	if (err != nil) != neg {
+		ts.Fatalf("the command ended with %v", err)
+	}
+}
+
+// dialog is the program behind talk. It is one of its own to have the
+// environment and directory of a script. Its exit status is that of the
+// command; what is wrong with the dialog goes into the file of its first
+// argument.
+func dialog() {
+	verdict, transcript, argv := os.Args[1], os.Args[2], os.Args[3:]
+	status, err := converse(transcript, argv)
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if err := os.WriteFile(verdict, []byte(text), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(status)
+}
+
+func converse(transcript string, argv []string) (status int, err error) {
+	data, err := os.ReadFile(transcript)
+	if err != nil {
+		return 1, err
+	}
+	rest := strings.ReplaceAll(string(data), "$WORK", os.Getenv("WORK"))
+
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	terminal, err := pty.Start(cmd)
+	if err != nil {
+		return 1, err
+	}
+	defer terminal.Close()
+	// What hangs is hung up on.
+	defer time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() }).Stop()
+
+	seen, want := "", ""
+	expect := func() {
+		var text string
+		text, rest, _ = strings.Cut(rest, "«")
+		want += text
+	}
+	expect()
+	for buf := make([]byte, 4096); ; {
+		n, err := terminal.Read(buf)
+		seen += strings.ReplaceAll(string(buf[:n]), "\r", "")
+		if err != nil {
+			break // the last process has left
+		}
+		for seen == want && rest != "" {
+			var typed string
+			typed, rest, _ = strings.Cut(rest, "»")
+			keys, ok := map[string]string{"^C": "\x03", "^D": "\x04"}[typed]
+			if !ok {
+				keys = typed + "\r"
+			}
+			if _, err := terminal.WriteString(keys); err != nil {
+				return 1, err
+			}
+			expect()
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		if _, ok := errors.AsType[*exec.ExitError](err); !ok {
+			return 1, err
+		}
+	}
+	if seen != want || rest != "" {
+		return 1, fmt.Errorf("%s: the terminal shows\n%s\nwant\n%s", filepath.Base(transcript), seen, want)
+	}
+	return cmd.ProcessState.ExitCode(), nil
+}
