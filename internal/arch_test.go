@@ -28,12 +28,13 @@ var layers = map[string][]string{
 	"store/storetest": {"store"},
 	"chain":           {"awsconfig"},
 	"awsapi":          {"chain", "cred"},
-	"mfa":             {"durable"},
+	"mfa":             {"durable", "shell"},
+	"shell":           {},
 	"mint":            {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
 	"deliver":         {"cred"},
 	"awstest":         {},
 	"cli": {"awsapi", "awsconfig", "chain", "cred", "deliver", "durable", "harden", "mfa", "mint", "prompt",
-		"store", "store/file", "unlocked"},
+		"shell", "store", "store/file", "unlocked"},
 }
 
 // testOnly are the packages that no part of the program may import.

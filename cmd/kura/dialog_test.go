@@ -81,6 +81,9 @@ func converse(transcript string, argv []string) (status int, err error) {
 		if err != nil {
 			break // the last process has left
 		}
+		if !strings.HasPrefix(want, seen) {
+			cmd.Process.Kill() // the dialog has taken another turn
+		}
 		for seen == want && rest != "" {
 			var typed string
 			typed, rest, _ = strings.Cut(rest, "»")

@@ -69,7 +69,8 @@ func TestScript(t *testing.T) {
 				"AWS_ENDPOINT_URL":     cloud.URL,
 				"KURA_DEBUG":           "1",
 				"KURA_FILE_PASSPHRASE": passphrase,
-				"KURA_UNLOCK_TTL":      "5m", // nothing of a test stays in the kernel for long
+				"GORACE":               "atexit_sleep_ms=0", // else each kura lasts a second with -race
+				"KURA_UNLOCK_TTL":      "5m",                // nothing of a test stays in the kernel for long
 			} {
 				e.Setenv(name, value)
 			}

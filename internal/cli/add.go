@@ -81,10 +81,7 @@ func (a *app) add(ctx context.Context, profile string, o *addFlags) error {
 			return err
 		}
 	}
-	s, err := a.store(ctx)
-	if err != nil {
-		return err
-	}
+	s := a.store(ctx)
 	// So is a store that can't be used, as far as can be seen from outside.
 	if _, err := s.List(ctx, store.AccessKey); err != nil {
 		return fmt.Errorf("storing the access key of %q: %w", profile, err)
@@ -120,7 +117,7 @@ func (a *app) add(ctx context.Context, profile string, o *addFlags) error {
 		return fmt.Errorf("storing the access key of %q: %w", profile, err)
 	}
 	fmt.Fprintf(a.Stdout, "Added credentials to profile %q in vault\n", profile)
-	if err := a.forgetSessionsOf(s, profile); err != nil {
+	if err := a.forgetSessionsOf(ctx, s, profile); err != nil {
 		return err
 	}
 	if !o.addConfig {

@@ -54,6 +54,9 @@ func (g *globalFlags) declare(fs *pflag.FlagSet) {
 	fs.StringVar(&g.fileDir, "file-dir", "", "`directory` of the file backend")
 	fs.StringVar(&g.passphraseCommand, "file-passphrase-command", "", "`command` that prints the passphrase of the file backend")
 	fs.Var(duration{&g.unlockTTL}, "unlock-ttl", "how long the store stays unlocked; 0s: for one command")
+	fromEnv(fs, "debug")
+	fromEnv(fs, "file-passphrase-command")
+	fromEnv(fs, "unlock-ttl")
 	fromEnv(fs, "backend", "AWS_VAULT_BACKEND")
 	fromEnv(fs, "prompt", "AWS_VAULT_PROMPT")
 	fromEnv(fs, "file-dir", "AWS_VAULT_FILE_DIR")
@@ -92,16 +95,26 @@ func (e *configError) Error() string { return "the AWS config file: " + e.err.Er
 func (e *configError) Unwrap() error { return e.err }
 
 // resolve works out the chain of a profile.
-func (a *app) resolve(ctx context.Context, f *awsconfig.File, s store.Store, profile string, o *mintFlags) (chain.Chain, error) {
+func (a *app) resolve(ctx context.Context, f *awsconfig.File, s *file.Store, profile string, o *mintFlags) (chain.Chain, error) {
+	var listErr error
+	names := sync.OnceValue(func() (names []string) {
+		names, listErr = s.List(ctx, store.AccessKey)
+		return names
+	})
 	overrides := chain.Overrides{
 		Region:    o.region,
 		Duration:  o.duration,
 		NoSession: o.noSession,
 		User:      a.user(),
-		Stored:    a.areStored(ctx, s),
+		Stored:    func(name string) bool { return slices.Contains(names(), name) },
 		Getenv:    a.Getenv,
 	}
-	return chain.Resolve(f, profile, overrides)
+	c, err := chain.Resolve(f, profile, overrides)
+	if listErr != nil {
+		// What was resolved takes the store for an empty one.
+		return chain.Chain{}, fmt.Errorf("listing the access keys: %w", listErr)
+	}
+	return c, err
 }
 
 // withoutOuter returns the environment without what an exec around this one has
@@ -123,39 +136,18 @@ func (a *app) withoutOuter(f *awsconfig.File) []string {
 	return slices.DeleteFunc(slices.Clone(a.Environ), func(entry string) bool { return slices.Contains(set, entry) })
 }
 
-// isStored reports whether the store holds an access key of that name.
-func (a *app) isStored(ctx context.Context, s store.Store, name string) bool {
-	return a.areStored(ctx, s)(name)
-}
-
-// areStored is isStored for several names, with one look at the store.
-func (a *app) areStored(ctx context.Context, s store.Store) func(name string) bool {
-	list := sync.OnceValue(func() []string {
-		names, err := s.List(ctx, store.AccessKey)
-		if err != nil {
-			a.log.Debug("can't list the access keys", "reason", err)
-		}
-		return names
-	})
-	return func(name string) bool { return slices.Contains(list(), name) }
-}
-
 // store opens the store that the flags choose. It stays locked until an item is
 // read or written.
-func (a *app) store(ctx context.Context) (*file.Store, error) {
-	dir, err := filepath.Abs(a.storeDir())
-	if err != nil {
-		return nil, err
-	}
+func (a *app) store(ctx context.Context) *file.Store {
 	return file.Open(file.Options{
-		Dir:           dir,
+		Dir:           a.storeDir(),
 		Passphrase:    a.passphrase,
 		NewPassphrase: a.newPassphrase,
 		PluginUI:      a.pluginUI(ctx),
 		Waiting:       func() { a.say("waiting for another process that is opening the store") },
 		Keep:          a.keep(),
 		TTL:           a.global.unlockTTL,
-	}), nil
+	})
 }
 
 // keep is what stays unlocked between commands. Whoever keeps several homes,
@@ -166,44 +158,53 @@ func (a *app) keep() *unlocked.Keep {
 }
 
 func (a *app) storeDir() string {
-	if dir := a.expandHome(a.global.fileDir); dir != "" {
-		return dir
+	dir := a.expandHome(a.global.fileDir)
+	if dir == "" {
+		dir = filepath.Join(a.dataDir(), "store")
 	}
-	return filepath.Join(a.dataDir(), "store")
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return dir // the directory we are in is gone; what follows says so
 }
 
-func (a *app) cache(s store.Store) *mint.Cache {
+func (a *app) cache(ctx context.Context, s *file.Store) *mint.Cache {
+	id, err := s.ID(ctx)
+	if err != nil {
+		a.log.Debug("the store can't be told from others", "reason", err)
+	}
 	return &mint.Cache{
 		Dir:     filepath.Join(a.cacheDir(), "sessions"),
 		Store:   s,
-		StoreID: "file:" + a.storeDir(),
+		StoreID: "file:" + id,
 		Keep:    a.keep(),
 		KeepTTL: a.global.unlockTTL,
 	}
 }
 
-func (a *app) minter(s store.Store, c chain.Chain, o *mintFlags) (*mint.Minter, error) {
+func (a *app) minter(ctx context.Context, s *file.Store, c chain.Chain, o *mintFlags) (*mint.Minter, error) {
 	minTTL := mint.DefaultMinTTL
 	if text := a.Getenv("AWS_MIN_TTL"); text != "" {
 		var err error
 		if minTTL, err = chain.ParseDuration(text); err != nil {
-			return nil, usagef("AWS_MIN_TTL: %v", err)
+			return nil, &chain.SettingError{Setting: "AWS_MIN_TTL", Value: text, Msg: err.Error()}
 		}
 	}
+	codes, from := a.tokenCodes(c, o.tokenCode)
 	return &mint.Minter{
 		Store:     s,
 		AWS:       a.aws(c.CABundle),
-		Cache:     a.cache(s),
+		Cache:     a.cache(ctx, s),
 		LockDir:   filepath.Join(a.cacheDir(), "locks"),
-		TokenCode: a.tokenCodes(c, o.tokenCode),
+		TokenCode: codes,
+		CodesFrom: from,
 		Run:       a.runCommand,
 		Waiting: func(h mint.Holder) {
 			a.say(fmt.Sprintf("waiting for process %d, which is getting credentials of %q", h.PID, h.Profile))
 		},
-		Personal: func(err error) bool { return errors.Is(err, prompt.ErrNoTerminal) },
-		MinTTL:   minTTL,
-		Now:      time.Now,
-		Log:      a.log,
+		MinTTL: minTTL,
+		Now:    time.Now,
+		Log:    a.log,
 	}, nil
 }
 
@@ -239,8 +240,9 @@ func (a *app) stsFor(f *awsconfig.File, profile string) (*awsapi.Client, chain.C
 }
 
 // tokenCodes returns what gets MFA token codes: the flag, else the profile's
-// own command, else the terminal.
-func (a *app) tokenCodes(c chain.Chain, fixed string) func(context.Context, string) (string, error) {
+// own command, else the terminal. The text says which of them, and is the same
+// in all processes that would ask there.
+func (a *app) tokenCodes(c chain.Chain, fixed string) (get func(context.Context, string) (string, error), from string) {
 	codes := &mfa.Codes{
 		Guard: mfa.Guard{Dir: a.cacheDir(), Now: time.Now},
 		Say:   a.say,
@@ -249,6 +251,7 @@ func (a *app) tokenCodes(c chain.Chain, fixed string) func(context.Context, stri
 	switch {
 	case fixed != "":
 		codes.Source, codes.Again = mfa.Fixed(fixed), mfa.Never
+		return codes.Code, fmt.Sprintf("process %d", os.Getpid())
 	case c.MFAProcess != "":
 		command := &mfa.Command{
 			Line:     c.MFAProcess,
@@ -266,11 +269,11 @@ func (a *app) tokenCodes(c chain.Chain, fixed string) func(context.Context, stri
 				err = fmt.Errorf("mfa_process: what it printed is no code: %w", err)
 			}
 			return "", &mfaProcessError{err}
-		}
+		}, fmt.Sprintf("command %x", sha256.Sum256([]byte(c.MFAProcess)))
 	default:
 		codes.Source, codes.Again = mfa.Terminal(prompt.Line), mfa.AskAgain
+		return codes.Code, fmt.Sprintf("terminal of session %d", prompt.Session())
 	}
-	return codes.Code
 }
 
 // An mfaProcessError says that mfa_process did not come up with a token code.
@@ -287,11 +290,9 @@ func (a *app) say(text string) {
 	}
 }
 
+// home is the user's home directory. That there is one was checked at the start.
 func (a *app) home() string {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "."
-	}
+	home, _ := os.UserHomeDir() // see start
 	return home
 }
 

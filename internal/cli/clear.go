@@ -19,11 +19,8 @@ session that was handed out already: it ends when its time is over.`,
 		ValidArgsFunction: a.completeProfiles,
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		s, err := a.store(c.Context())
-		if err != nil {
-			return err
-		}
-		n, err := a.cache(s).Clear(func(s mint.Session) bool {
+		s := a.store(c.Context())
+		n, err := a.cache(c.Context(), s).Clear(func(s mint.Session) bool {
 			return len(args) == 0 || s.Profile == args[0]
 		})
 		if err != nil {

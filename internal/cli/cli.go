@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -44,8 +45,11 @@ func (e Env) Getenv(name string) string {
 
 func (e Env) lookupEnv(name string) (string, bool) {
 	for _, entry := range e.Environ {
-		if value, ok := strings.CutPrefix(entry, name+"="); ok {
-			return value, true
+		if len(entry) <= len(name) || entry[len(name)] != '=' {
+			continue
+		}
+		if entry[:len(name)] == name || runtime.GOOS == "windows" && strings.EqualFold(entry[:len(name)], name) {
+			return entry[len(name)+1:], true
 		}
 	}
 	return "", false
@@ -178,6 +182,10 @@ func (a *app) prepare(c *cobra.Command) *cobra.Command {
 
 // start reads the settings that apply to a command before it runs.
 func (a *app) start(c *cobra.Command) error {
+	if _, err := os.UserHomeDir(); err != nil {
+		// Better than to make a store wherever the program was started.
+		return &noHomeError{err}
+	}
 	settings, err := readSettings(a.settingsFile(), c.Root().PersistentFlags())
 	if err != nil {
 		return err
@@ -188,6 +196,11 @@ func (a *app) start(c *cobra.Command) error {
 	a.log = slog.New(&logHandler{w: a.Stderr, name: a.name, debug: a.global.debug})
 	return a.global.check()
 }
+
+// A noHomeError says that the user's home directory is not known.
+type noHomeError struct{ err error }
+
+func (e *noHomeError) Error() string { return "where your files are is not known: " + e.err.Error() }
 
 func (a *app) unknownCommand(name string) error {
 	var names []string

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
 	"kura/internal/deliver"
+	"kura/internal/shell"
 )
 
 // callersVariable tells a command that kura runs which profiles it is run for,
@@ -24,30 +22,31 @@ func (e *recursionError) Error() string {
 	return fmt.Sprintf("the command that profile %q is configured with asks for the credentials of that profile", e.profile)
 }
 
-// runCommand runs a command line of the configuration by the system's shell, as
-// the AWS CLI and SDKs do, and returns what it prints. It gets none of the
-// credentials in this process's environment. The error does not quote what it
-// printed.
-func (a *app) runCommand(ctx context.Context, profile, command string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	argv := []string{"/bin/sh", "-c", command}
-	if runtime.GOOS == "windows" {
-		argv = []string{filepath.Join(a.Getenv("SystemRoot"), "System32", "cmd.exe"), "/C", command}
+// commandTimeout is how long a configured command may take: as long as a
+// person who has to answer its questions.
+const commandTimeout = 2 * time.Minute
+
+// runCommand runs a command line of the configuration and returns what it
+// prints. It gets none of the credentials in this process's environment. The
+// error does not quote what it printed.
+func (a *app) runCommand(ctx context.Context, profile, line string) ([]byte, error) {
+	callers := strings.TrimPrefix(a.Getenv(callersVariable)+"\n"+profile, "\n")
+	run := shell.Command{
+		Line:      line,
+		Environ:   append(deliver.Scrub(a.Environ), callersVariable+"="+callers),
+		Stdin:     a.Stdin,
+		Stderr:    a.Stderr,
+		Timeout:   commandTimeout,
+		MaxOutput: 1 << 20,
 	}
-	var out limited
-	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	c.Env = append(deliver.Scrub(a.Environ), callersVariable+"="+strings.TrimPrefix(a.Getenv(callersVariable)+"\n"+profile, "\n"))
-	c.Stdin, c.Stdout, c.Stderr = a.Stdin, &out, a.Stderr
-	c.WaitDelay = time.Second // for what the shell started and left behind
-	err := c.Run()
-	if ctx.Err() == context.DeadlineExceeded {
+	out, err := run.Output(ctx)
+	switch {
+	case errors.Is(err, shell.ErrTimeout):
 		return nil, fmt.Errorf("not done after %s", commandTimeout)
+	case errors.Is(err, shell.ErrTooMuch):
+		return nil, errors.New("it printed more than 1 MiB")
 	}
-	if err != nil {
-		return nil, err
-	}
-	return out.data, nil
+	return out, err
 }
 
 // calledFor reports whether this process was started, near or far, by the
@@ -59,15 +58,4 @@ func (a *app) calledFor(profile string) bool {
 		}
 	}
 	return false
-}
-
-// limited takes as much as any credential_process may print, and no more.
-type limited struct{ data []byte }
-
-func (l *limited) Write(p []byte) (int, error) {
-	if len(l.data)+len(p) > 1<<20 {
-		return 0, errors.New("it prints more than 1 MiB")
-	}
-	l.data = append(l.data, p...)
-	return len(p), nil
 }

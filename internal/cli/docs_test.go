@@ -169,6 +169,9 @@ func (p page) usage() string {
 func (p page) variables() []row {
 	var rows []row
 	for _, o := range p.flags {
+		if len(o.variables) == 0 {
+			continue
+		}
 		long := o.flag[strings.Index(o.flag, "--"):]
 		rows = append(rows, row{strings.Join(o.variables, ", "), "the value of " + long})
 	}

@@ -31,6 +31,7 @@ func (o *mintFlags) declare(fs *pflag.FlagSet) {
 	fs.StringVar(&o.region, "region", "", "the AWS `region`")
 	fs.StringVarP(&o.tokenCode, "mfa-token", "t", "", "use this MFA `code` instead of asking")
 	fromEnv(fs, "duration", "AWS_VAULT_DURATION")
+	fromEnv(fs, "mfa-token") // an argument can be seen by others
 }
 
 func execCommand(a *app) *cobra.Command {
@@ -139,15 +140,16 @@ func (a *app) credentials(ctx context.Context, profile string, o *mintFlags) (ch
 		return chain.Chain{}, cred.Credentials{}, err
 	}
 	a.Environ = a.withoutOuter(config)
-	s, err := a.store(ctx)
-	if err != nil {
-		return chain.Chain{}, cred.Credentials{}, err
-	}
+	s := a.store(ctx)
 	c, err := a.resolve(ctx, config, s, profile, o)
 	if err != nil {
 		return chain.Chain{}, cred.Credentials{}, err
 	}
-	m, err := a.minter(s, c, o)
+	a.log.Debug("resolved", "profile", profile, "reason", strings.ReplaceAll(strings.TrimSpace(c.String()), "\n", "; "))
+	if o.duration > 0 {
+		a.warnOfCut(c)
+	}
+	m, err := a.minter(ctx, s, c, o)
 	if err != nil {
 		return chain.Chain{}, cred.Credentials{}, err
 	}
@@ -156,4 +158,15 @@ func (a *app) credentials(ctx context.Context, profile string, o *mintFlags) (ch
 		return chain.Chain{}, cred.Credentials{}, err
 	}
 	return c, credentials, nil
+}
+
+// warnOfCut says that a session will not last as long as --duration asks.
+func (a *app) warnOfCut(c chain.Chain) {
+	for _, step := range c.Steps {
+		if role := step.AssumeRole; role != nil && role.Wanted > role.Duration {
+			a.log.Warn(fmt.Sprintf("the session of %q lasts %s, not %s: AWS allows no more to a role that is assumed with session credentials",
+				step.Profile, role.Duration, role.Wanted))
+			return
+		}
+	}
 }

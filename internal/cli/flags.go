@@ -12,25 +12,25 @@ import (
 )
 
 // envAnnotation lists the environment variables that a flag takes its value
-// from when it is not on the command line, besides KURA_ and its name.
+// from when it is not on the command line.
 const envAnnotation = "env"
 
-// fromEnv makes a flag take its value from the variables too, as aws-vault's
-// flag of that name does.
-func fromEnv(fs *pflag.FlagSet, name string, variables ...string) {
+// fromEnv makes a flag take its value from KURA_ and its name or, failing that,
+// from the other variables, as aws-vault's flag of that name does. Flags that
+// say what one command does are not made so: nobody should have to know all of
+// them before he exports KURA_JSON for a program of his own.
+func fromEnv(fs *pflag.FlagSet, name string, others ...string) {
 	f := fs.Lookup(name)
 	if f.Annotations == nil {
 		f.Annotations = map[string][]string{}
 	}
-	f.Annotations[envAnnotation] = variables
+	own := "KURA_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	f.Annotations[envAnnotation] = append([]string{own}, others...)
 }
 
 // envNames returns the variables that f takes its value from, the first that
 // is set winning.
-func envNames(f *pflag.Flag) []string {
-	own := "KURA_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-	return append([]string{own}, f.Annotations[envAnnotation]...)
-}
+func envNames(f *pflag.Flag) []string { return f.Annotations[envAnnotation] }
 
 // once is a flag that may be given once. Twice is more often a mistake in a
 // script than a wish for the second, and aws-vault refuses it too.

@@ -68,15 +68,12 @@ func (a *app) listing(ctx context.Context) (*listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.store(ctx)
-	if err != nil {
-		return nil, err
-	}
+	s := a.store(ctx)
 	l := &listing{now: time.Now(), profiles: config.Profiles()}
 	if l.credentials, err = s.List(ctx, store.AccessKey); err != nil {
 		return nil, fmt.Errorf("listing the access keys: %w", err)
 	}
-	if l.sessions, err = a.cache(s).List(); err != nil {
+	if l.sessions, err = a.cache(ctx, s).List(); err != nil {
 		return nil, fmt.Errorf("listing the sessions: %w", err)
 	}
 	return l, nil

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"filippo.io/age/plugin"
 
@@ -107,7 +106,3 @@ func (a *app) pluginUI(ctx context.Context) *plugin.ClientUI {
 		},
 	}
 }
-
-// commandTimeout is how long a configured command may take: as long as a
-// person who has to answer its questions.
-const commandTimeout = 2 * time.Minute

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"kura/internal/mint"
 	"kura/internal/prompt"
 	"kura/internal/store"
+	"kura/internal/store/file"
 )
 
 func removeCommand(a *app) *cobra.Command {
@@ -27,12 +30,9 @@ there. The config file is not touched.`,
 	c.Flags().Lookup("sessions-only").Hidden = true
 	c.RunE = func(c *cobra.Command, args []string) error {
 		ctx, profile := c.Context(), args[0]
-		s, err := a.store(ctx)
-		if err != nil {
-			return err
-		}
+		s := a.store(ctx)
 		if sessionsOnly {
-			n, err := a.cache(s).Clear(func(s mint.Session) bool { return s.Profile == profile })
+			n, err := a.cache(ctx, s).Clear(func(s mint.Session) bool { return s.Profile == profile })
 			if err != nil {
 				return err
 			}
@@ -40,7 +40,15 @@ there. The config file is not touched.`,
 			return nil
 		}
 		key := store.Key{Kind: store.AccessKey, Name: profile}
-		if !a.isStored(ctx, s, profile) {
+		names, err := s.List(ctx, store.AccessKey)
+		if err != nil {
+			return fmt.Errorf("removing the access key of %q: %w", profile, err)
+		}
+		if !slices.Contains(names, profile) {
+			// An earlier remove may not have come as far as this.
+			if err := a.forgetSessionsOf(ctx, s, profile); err != nil {
+				return err
+			}
 			return &notStoredError{profile}
 		}
 		if !force {
@@ -56,7 +64,7 @@ there. The config file is not touched.`,
 			return fmt.Errorf("removing the access key of %q: %w", profile, err)
 		}
 		fmt.Fprintln(a.Stdout, "Deleted credentials.")
-		return a.forgetSessionsOf(s, profile)
+		return a.forgetSessionsOf(ctx, s, profile)
 	}
 	return c
 }
@@ -76,11 +84,8 @@ func (e *unconfirmedError) Unwrap() error { return e.err }
 
 // forgetSessionsOf removes the sessions that were minted from an access key
 // that is no longer the one they came from.
-func (a *app) forgetSessionsOf(s store.Store, accessKey string) error {
-	cache := a.cache(s)
-	n, err := cache.Clear(func(s mint.Session) bool {
-		return s.AccessKey == accessKey && s.Store == cache.StoreID
-	})
+func (a *app) forgetSessionsOf(ctx context.Context, s *file.Store, accessKey string) error {
+	n, err := a.cache(ctx, s).Forget(accessKey)
 	if err != nil {
 		return fmt.Errorf("forgetting the sessions of the former access key: %w", err)
 	}

@@ -181,12 +181,15 @@ func (a *app) explain(err error) (status int, hints []string) {
 	case errors.Is(err, durable.ErrDiskFull):
 		hint("make room and try again; nothing was lost")
 	case errors.Is(err, durable.ErrReadOnly):
-		hint("make the directory writable, or choose another with --file-dir")
+		hint("make the directory that it names writable")
 	case errors.Is(err, store.ErrDenied), errors.Is(err, fs.ErrPermission):
 		hint("check the owner and the permissions of the directory it names")
 	}
 	if e, ok := errors.AsType[*mfa.UsedError](err); ok {
 		hint("wait %d s for the next code", int(e.Wait.Seconds())+1)
+	}
+	if _, ok := errors.AsType[*noHomeError](err); ok {
+		hint("set HOME to your home directory")
 	}
 	if _, ok := errors.AsType[*recursionError](err); ok {
 		hint("store a key for the profile, or let the command name another profile")

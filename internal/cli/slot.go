@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"kura/internal/store/file"
 
 	"kura/internal/store"
 )
@@ -51,17 +54,21 @@ PATH.`,
 	c.Flags().StringVar(&identity, "identity", "", "the plugin's `identity`, such as AGE-PLUGIN-YUBIKEY-1...")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		ctx := c.Context()
-		s, err := a.store(ctx)
-		if err != nil {
-			return err
-		}
+		s := a.store(ctx)
+		var err error
 		switch args[0] {
 		case "passphrase":
 			err = s.AddPassphrase(ctx, name)
 		case "recovery":
 			var key string
 			if key, err = s.AddRecovery(ctx, name); err == nil {
-				fmt.Fprintln(a.Stdout, key)
+				_, err = fmt.Fprintln(a.Stdout, key)
+			}
+			if key != "" && err != nil {
+				// Nobody has seen the key, so the slot is of no use.
+				return errors.Join(err, s.RemoveSlot(ctx, cmp.Or(name, file.Recovery)))
+			}
+			if err == nil {
 				fmt.Fprintf(a.Stderr, "%s: write this key down and keep it where the store is not; it is not shown again\n", a.name)
 			}
 		case "plugin":
@@ -88,10 +95,7 @@ func slotListCommand(a *app) *cobra.Command {
 		Long:    "List shows the slots of the file store. It unlocks nothing.",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.store(c.Context())
-			if err != nil {
-				return err
-			}
+			s := a.store(c.Context())
 			slots, err := s.Slots(c.Context())
 			if err != nil {
 				return err
@@ -116,11 +120,8 @@ has copied the slot's file, and knows what opens it, can still open such copies
 of the store as he has.`,
 		Args: exactly("name"),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := a.store(c.Context())
-			if err != nil {
-				return err
-			}
-			err = s.RemoveSlot(c.Context(), args[0])
+			s := a.store(c.Context())
+			err := s.RemoveSlot(c.Context(), args[0])
 			if errors.Is(err, store.ErrNotFound) {
 				return &noSlotError{args[0]}
 			}
@@ -144,10 +145,7 @@ func slotPassphraseCommand(a *app) *cobra.Command {
 		Long:  "Change-passphrase replaces a passphrase slot by one with a new passphrase.",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := a.store(c.Context())
-			if err != nil {
-				return err
-			}
+			s := a.store(c.Context())
 			if err := s.ChangePassphrase(c.Context()); err != nil {
 				return fmt.Errorf("changing the passphrase: %w", err)
 			}

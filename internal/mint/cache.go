@@ -7,6 +7,8 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"kura/internal/chain"
 	"kura/internal/cred"
 	"kura/internal/durable"
 	"kura/internal/store"
@@ -33,7 +36,7 @@ import (
 type Cache struct {
 	Dir     string      // made when needed
 	Store   store.Store // holds the cache key
-	StoreID string      // says which store that is: its kind and place
+	StoreID string      // says which store that is, wherever it is
 
 	// Keep holds a copy of the cache key for KeepTTL, so that the store need
 	// not be opened at each command.
@@ -94,6 +97,44 @@ func (c *Cache) List() ([]Session, error) {
 		return cmp.Or(cmp.Compare(a.Profile, b.Profile), cmp.Compare(a.Type, b.Type), a.Expires.Compare(b.Expires))
 	})
 	return sessions, nil
+}
+
+// Forget removes the sessions that were minted from an access key, and returns
+// how many there were. Those that another process is minting from it right now
+// will not be found either. It is called after the key was replaced or removed.
+func (c *Cache) Forget(accessKey string) (int, error) {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return 0, err
+	}
+	if err := durable.WriteFile(c.generationFile(accessKey), []byte(rand.Text()), 0o600); err != nil {
+		return 0, err
+	}
+	return c.Clear(func(s Session) bool { return s.AccessKey == accessKey && s.Store == c.StoreID })
+}
+
+// generation tells what was minted from an access key apart from what was
+// minted from another that had its name before: it is part of the key of each
+// session. It is "" for the first.
+func (c *Cache) generation(accessKey string) string {
+	data, err := readFile(c.generationFile(accessKey))
+	if err != nil {
+		return "" // the common case is that there is none
+	}
+	return string(data)
+}
+
+func (c *Cache) generationFile(accessKey string) string {
+	sum := sha256.Sum256([]byte(c.StoreID + "\x00" + accessKey))
+	return filepath.Join(c.Dir, hex.EncodeToString(sum[:16])+".generation")
+}
+
+// key returns the key of what the first n steps of a chain lead to.
+func (c *Cache) key(ch chain.Chain, n int) string {
+	from := c.StoreID
+	if stored := ch.Source.Stored; stored != nil {
+		from += "\x00" + c.generation(stored.Name)
+	}
+	return ch.Key(from, n)
 }
 
 // Clear removes the sessions that match and returns how many there were.
@@ -236,25 +277,33 @@ func (c *Cache) aead(ctx context.Context, create bool) (cipher.AEAD, error) {
 
 func (c *Cache) storedKey(ctx context.Context, create bool) ([]byte, error) {
 	item := store.Key{Kind: store.CacheKey, Name: cacheKeyName}
-	key, err := c.Store.Get(ctx, item)
-	if errors.Is(err, store.ErrNotFound) && create {
-		// Two processes that find none at once must not make two.
-		unlock, err := durable.Lock(ctx, filepath.Join(c.Dir, "cache-key.lock"))
-		if err != nil {
-			return nil, err
+	get := func() ([]byte, error) {
+		key, err := c.Store.Get(ctx, item)
+		if err == nil && len(key) != 32 {
+			err = fmt.Errorf("%w: %d bytes, want 32", store.ErrDamaged, len(key))
 		}
-		defer unlock()
-		if key, err = c.Store.Get(ctx, item); !errors.Is(err, store.ErrNotFound) {
-			return key, err
-		}
-		key = make([]byte, 32)
-		rand.Read(key)
-		return key, c.Store.Put(ctx, item, key)
+		return key, err
 	}
-	if err == nil && len(key) != 32 {
-		return nil, fmt.Errorf("%d bytes, want 32", len(key))
+	// One that is damaged is replaced: it costs a cache and no more.
+	missing := func(err error) bool {
+		return create && (errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrDamaged))
 	}
-	return key, err
+	key, err := get()
+	if !missing(err) {
+		return key, err
+	}
+	// Two processes that find none at once must not make two.
+	unlock, err := durable.Lock(ctx, filepath.Join(c.Dir, "cache-key.lock"))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if key, err = get(); !missing(err) {
+		return key, err
+	}
+	key = make([]byte, 32)
+	rand.Read(key)
+	return key, c.Store.Put(ctx, item, key)
 }
 
 // readFile is like os.ReadFile with a bound.

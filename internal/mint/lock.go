@@ -48,7 +48,11 @@ type state struct {
 	Holder
 	Failed time.Time `json:",omitzero"`
 	Text   string    `json:",omitempty"`
-	AWS    *refusal  `json:",omitempty"`
+
+	// CodesFrom is Minter.CodesFrom if there was no token code. Otherwise it
+	// was AWS that refused, which concerns everybody.
+	CodesFrom string   `json:",omitempty"`
+	AWS       *refusal `json:",omitempty"`
 }
 
 // A refusal is what is passed on of an *awsapi.Error.
@@ -95,7 +99,7 @@ func (m *Minter) lock(ctx context.Context, key, profile string, cached func() (c
 			return nil, got, err
 		}
 		if held {
-			if failure := readState(stateFile).failure(began, m.Now()); failure != nil {
+			if failure := readState(stateFile).failure(began, m.Now(), m.CodesFrom); failure != nil {
 				release()
 				return nil, cred.Credentials{}, failure
 			}
@@ -116,25 +120,38 @@ func (m *Minter) lock(ctx context.Context, key, profile string, cached func() (c
 	}
 }
 
-// release leaves the reason of a failure for those who wait.
+// release leaves the reason of a failure for those who wait, if it is one that
+// they would meet as well. What is wrong with this process's terminal, store,
+// proxy or flags need not be wrong with theirs.
 func (m *Minter) release(stateFile, profile string, err error) {
-	if err == nil || errors.Is(err, context.Canceled) || m.Personal != nil && m.Personal(err) {
+	s := state{Holder: Holder{os.Getpid(), profile}, Failed: m.Now()}
+	shared, isShared := errors.AsType[*SharedError](err)
+	refused, isRefused := errors.AsType[*awsapi.Error](err)
+	_, isCode := errors.AsType[*codeError](err)
+	switch {
+	case err == nil:
+		return
+	case isRefused && refused.Code != "":
+		s.AWS = &refusal{refused.Op, refused.Kind, refused.Code, refused.Message}
+	case isCode, isShared:
+		s.CodesFrom = m.CodesFrom
+	default:
 		return
 	}
-	s := state{Holder: Holder{os.Getpid(), profile}, Failed: m.Now(), Text: err.Error()}
-	if shared, ok := errors.AsType[*SharedError](err); ok {
+	s.Text = err.Error()
+	if isShared {
 		s.PID, s.Text = shared.PID, shared.Text // the first process is the one to name
-	}
-	if e, ok := errors.AsType[*awsapi.Error](err); ok {
-		s.AWS = &refusal{e.Op, e.Kind, e.Code, e.Message}
 	}
 	m.writeState(stateFile, s)
 }
 
 // failure returns the failure that s tells of, if it happened while a process
-// waited that began then.
-func (s state) failure(began, now time.Time) error {
+// waited that began then and gets its token codes from there.
+func (s state) failure(began, now time.Time, codesFrom string) error {
 	if s.Failed.IsZero() || s.Failed.Before(began) || now.Sub(s.Failed) > failureValid {
+		return nil
+	}
+	if s.AWS == nil && s.CodesFrom != codesFrom {
 		return nil
 	}
 	shared := &SharedError{PID: s.PID, Text: s.Text}

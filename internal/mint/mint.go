@@ -36,10 +36,10 @@ type Minter struct {
 	// Waiting is told, once, that another process is being waited for.
 	Waiting func(Holder)
 
-	// Personal reports whether an error concerns this process alone, so that
-	// others which wait for the same credentials should try for themselves.
-	// A process without a terminal is such a case.
-	Personal func(error) bool
+	// CodesFrom says where TokenCode gets codes from: such a terminal, such a
+	// command. A question that was dismissed there is not asked again by each
+	// process that waits and would ask in the same place.
+	CodesFrom string
 
 	// MinTTL is how long cached credentials must still be valid to be used.
 	MinTTL time.Duration
@@ -65,7 +65,7 @@ func (m *Minter) prefix(ctx context.Context, c chain.Chain, n int) (cred.Credent
 	if n == 0 && c.Source.Stored != nil {
 		return m.accessKey(ctx, c.Source.Stored.Name)
 	}
-	key := c.Key(m.Cache.StoreID, n)
+	key := m.Cache.key(c, n)
 	cached := func() (cred.Credentials, bool, error) { return m.cached(ctx, key) }
 	if got, ok, err := cached(); ok || err != nil {
 		return got, err
@@ -74,7 +74,7 @@ func (m *Minter) prefix(ctx context.Context, c chain.Chain, n int) (cred.Credent
 	if err != nil || unlock == nil {
 		return got, err
 	}
-	minted, err := m.mint(ctx, c, n)
+	minted, err := m.mint(ctx, c, n, key)
 	unlock(err)
 	if err != nil {
 		return cred.Credentials{}, err
@@ -82,8 +82,9 @@ func (m *Minter) prefix(ctx context.Context, c chain.Chain, n int) (cred.Credent
 	return minted, nil
 }
 
-// mint makes and remembers the credentials of the first n steps of c.
-func (m *Minter) mint(ctx context.Context, c chain.Chain, n int) (cred.Credentials, error) {
+// mint makes the credentials of the first n steps of c, and remembers them under
+// key.
+func (m *Minter) mint(ctx context.Context, c chain.Chain, n int, key string) (cred.Credentials, error) {
 	var minted cred.Credentials
 	var err error
 	if n == 0 {
@@ -97,7 +98,7 @@ func (m *Minter) mint(ctx context.Context, c chain.Chain, n int) (cred.Credentia
 	if err != nil {
 		return cred.Credentials{}, err
 	}
-	m.remember(ctx, c, n, minted)
+	m.remember(ctx, c, n, key, minted)
 	return minted, nil
 }
 
@@ -147,8 +148,18 @@ func (m *Minter) tokenCode(ctx context.Context, serial string) (string, error) {
 	if serial == "" {
 		return "", nil
 	}
-	return m.TokenCode(ctx, serial)
+	code, err := m.TokenCode(ctx, serial)
+	if err != nil {
+		return "", &codeError{err}
+	}
+	return code, nil
 }
+
+// A codeError says that there is no token code.
+type codeError struct{ err error }
+
+func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Unwrap() error { return e.err }
 
 // cached returns cached credentials that are good for a while yet. A cache that
 // can't be read is no worse than an empty one, so errors only cost a line of
@@ -169,11 +180,14 @@ func (m *Minter) cached(ctx context.Context, key string) (cred.Credentials, bool
 
 // remember caches minted credentials. Those that don't expire are not worth a
 // place where they could outlive their source.
-func (m *Minter) remember(ctx context.Context, c chain.Chain, n int, minted cred.Credentials) {
+//
+// The key was worked out before the access key was read. If that was replaced
+// since, the key is not looked for any more, and nor is the session.
+func (m *Minter) remember(ctx context.Context, c chain.Chain, n int, key string, minted cred.Credentials) {
 	if minted.Expires.IsZero() {
 		return
 	}
-	s := Session{Key: c.Key(m.Cache.StoreID, n), Expires: minted.Expires}
+	s := Session{Key: key, Expires: minted.Expires}
 	if c.Source.Stored != nil {
 		s.AccessKey = c.Source.Stored.Name
 	}

@@ -280,12 +280,12 @@ func TestWhatAWSSaysIsShared(t *testing.T) {
 	}
 }
 
-func TestAPersonalFailureIsNotShared(t *testing.T) {
+func TestWhatFailsElsewhereIsNotShared(t *testing.T) {
 	b := newBench(t)
 	noTerminal := errors.New("no terminal")
 	entered, leave := make(chan struct{}), make(chan struct{})
 	first := b.process()
-	first.Personal = func(err error) bool { return errors.Is(err, noTerminal) }
+	first.CodesFrom = "another place"
 	first.TokenCode = func(context.Context, string) (string, error) {
 		close(entered)
 		<-leave
@@ -336,7 +336,7 @@ func TestASpoiledCacheIsAMiss(t *testing.T) {
 	for name, f := range spoil {
 		b.mint(t, b.admin("admin"))
 		b.cloud.ResetCalls()
-		file := filepath.Join(b.Cache.Dir, b.admin("admin").Key("memory", 2)+".session")
+		file := filepath.Join(b.Cache.Dir, b.admin("admin").Key("memory\x00", 2)+".session")
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -355,7 +355,7 @@ func TestARenamedSessionIsAMiss(t *testing.T) {
 	b := newBench(t)
 	b.mint(t, b.admin("audit"))
 	file := func(role string) string {
-		return filepath.Join(b.Cache.Dir, b.admin(role).Key("memory", 2)+".session")
+		return filepath.Join(b.Cache.Dir, b.admin(role).Key("memory\x00", 2)+".session")
 	}
 	if err := os.Rename(file("audit"), file("admin")); err != nil {
 		t.Fatal(err)
@@ -389,6 +389,37 @@ func TestALockedStoreIsAskedOnce(t *testing.T) {
 	if n := b.store.gets[store.CacheKey] + b.store.gets[store.AccessKey]; n != 1 {
 		t.Errorf("the locked store was asked %d times, want 1", n)
 	}
+}
+
+func TestASessionOfAKeyThatWasReplacedIsNotServed(t *testing.T) {
+	b := newBench(t)
+	// The key is replaced while a session is minted from the one before it.
+	b.TokenCode = func(_ context.Context, serial string) (string, error) {
+		if _, err := b.Cache.Forget("base"); err != nil {
+			t.Error(err)
+		}
+		return b.cloud.Code(serial)
+	}
+	b.mint(t, b.admin("admin"))
+	b.cloud.ResetCalls()
+	b.TokenCode = b.process().TokenCode
+	b.mint(t, b.admin("admin"))
+	b.want(t, "GetSessionToken AssumeRole")
+
+	n, err := b.Cache.Forget("base")
+	if err != nil || n != 4 {
+		t.Errorf("Forget = %d, %v, want the sessions of both", n, err)
+	}
+}
+
+func TestADamagedCacheKeyIsReplaced(t *testing.T) {
+	b := newBench(t)
+	b.mint(t, b.admin("admin"))
+	b.store.items[store.Key{Kind: store.CacheKey, Name: "sessions"}] = []byte("short")
+	b.mint(t, b.admin("admin"))
+	b.cloud.ResetCalls()
+	b.mint(t, b.admin("admin"))
+	b.want(t, "")
 }
 
 func TestListAndClear(t *testing.T) {

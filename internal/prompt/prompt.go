@@ -68,6 +68,9 @@ func Say(text string) error {
 	return t.write(harmless(text) + "\n")
 }
 
+// Session is the same in all processes that have the same terminal.
+func Session() int { return sessionID() }
+
 // Files opens the terminal for a command that is to talk to the user: in to
 // read from and out to write to, which may be the same file. The caller closes
 // both.

@@ -33,6 +33,14 @@ func open() (*terminal, error) {
 	return &terminal{fd: fd}, nil
 }
 
+func sessionID() int {
+	id, err := unix.Getsid(0)
+	if err != nil {
+		return 0 // it can't fail for this process
+	}
+	return id
+}
+
 func files() (in, out *os.File, err error) {
 	f, err := os.OpenFile(ttyName, os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {

@@ -115,3 +115,6 @@ func readRune(console windows.Handle) (rune, error) {
 }
 
 func (t *terminal) flush() { _ = windows.FlushConsoleInputBuffer(windows.Handle(t.in.Fd())) }
+
+// sessionID can't tell consoles apart.
+func sessionID() int { return 0 }

@@ -6,6 +6,8 @@ package file
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -348,6 +350,17 @@ func (s *Store) recipient(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%w: %s holds no age recipient", store.ErrUnavailable, s.path("recipient"))
 	}
 	return recipient, nil
+}
+
+// ID returns a text that tells this store from all others, wherever it lies. It
+// is "" for a store that was never used.
+func (s *Store) ID(ctx context.Context) (string, error) {
+	recipient, err := s.recipient(ctx)
+	if recipient == "" {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(recipient))
+	return hex.EncodeToString(sum[:16]), nil
 }
 
 // lookUnused checks that a directory without a format file can become a store.

@@ -1,12 +1,12 @@
 //go:build unix
 
-package mfa
+package shell
 
 import (
 	"context"
 	"os/exec"
 )
 
-func shell(ctx context.Context, line string, _ []string) *exec.Cmd {
+func command(ctx context.Context, line string, _ []string) *exec.Cmd {
 	return exec.CommandContext(ctx, "/bin/sh", "-c", line)
 }

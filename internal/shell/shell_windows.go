@@ -1,4 +1,4 @@
-package mfa
+package shell
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// shell hands line to cmd.exe as it is: the quoting of Go is for programs that
+// command hands line to cmd.exe as it is: the quoting of Go is for programs that
 // parse their command line as C programs do. The path is written out, so that
 // no cmd.exe of the current directory is run.
-func shell(ctx context.Context, line string, environ []string) *exec.Cmd {
+func command(ctx context.Context, line string, environ []string) *exec.Cmd {
 	root := `C:\Windows`
 	for _, entry := range environ {
 		if name, value, _ := strings.Cut(entry, "="); strings.EqualFold(name, "SystemRoot") {
