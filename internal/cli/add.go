@@ -365,7 +365,7 @@ func (a *app) verify(ctx context.Context, config *awsconfig.File, profile string
 	}
 	who, err := client.GetCallerIdentity(ctx, key, call)
 	if err == nil {
-		fmt.Fprintf(a.Stderr, "%s: the key belongs to %s\n", a.name, who.ARN)
+		fmt.Fprintf(a.Stderr, "%s: the key belongs to %s\n", a.name, oneLine(who.ARN))
 		return nil
 	}
 	if ctx.Err() != nil {

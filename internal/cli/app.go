@@ -150,10 +150,15 @@ func (a *app) store(ctx context.Context) *file.Store {
 	})
 }
 
-// keep is what stays unlocked between commands. Whoever keeps several homes,
-// as tests do, keeps them apart.
+// keep is what stays unlocked between commands. Whoever keeps several stores,
+// as tests do, keeps them apart; one store is the same by whatever links it is
+// reached.
 func (a *app) keep() *unlocked.Keep {
-	sum := sha256.Sum256([]byte(a.storeDir()))
+	dir := a.storeDir()
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	sum := sha256.Sum256([]byte(dir))
 	return unlocked.Open(hex.EncodeToString(sum[:8]))
 }
 

@@ -31,7 +31,8 @@ type Env struct {
 // out of the process's own environment, which age plugins inherit.
 func OS() Env {
 	env := Env{os.Stdin, os.Stdout, os.Stderr, os.Environ()}
-	for _, name := range append(passphraseVariables, "KURA_MFA_TOKEN") {
+	secrets := []string{"KURA_MFA_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+	for _, name := range append(secrets, passphraseVariables...) {
 		_ = os.Unsetenv(name) // fails for a name that no variable can have
 	}
 	return env

@@ -131,7 +131,7 @@ func (l *listing) writeTable(w io.Writer) error {
 	fmt.Fprint(t, "Profile\tCredentials\tSessions\t\n")
 	fmt.Fprint(t, "=======\t===========\t========\t\n")
 	for _, r := range l.rows() {
-		fmt.Fprintf(t, "%s\t%s\t%s\t\n", r[0], r[1], r[2])
+		fmt.Fprintf(t, "%s\t%s\t%s\t\n", oneLine(r[0]), oneLine(r[1]), oneLine(r[2]))
 	}
 	return t.Flush()
 }
@@ -161,7 +161,7 @@ func (l *listing) writeJSON(w io.Writer) error {
 
 func writeLines(w io.Writer, lines []string) error {
 	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"kura/internal/awsapi"
 	"kura/internal/awsconfig"
@@ -60,16 +61,17 @@ func (a *app) report(err error) int {
 	status, hints := a.explain(err)
 	fmt.Fprintf(a.Stderr, "%s: %s\n", a.name, oneLine(err.Error()))
 	for _, hint := range hints {
-		fmt.Fprintf(a.Stderr, "%s: hint: %s\n", a.name, strings.ReplaceAll(hint, "@kura", a.name))
+		fmt.Fprintf(a.Stderr, "%s: hint: %s\n", a.name, oneLine(strings.ReplaceAll(hint, "@kura", a.name)))
 	}
 	return status
 }
 
-// oneLine keeps what a server or a file name says from writing to the terminal
-// what it likes.
+// oneLine keeps what a server, a file name or a setting says from writing to
+// the terminal what it likes: beginning a line, moving the cursor, turning the
+// direction of the text.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
@@ -198,6 +200,9 @@ func (a *app) explain(err error) (status int, hints []string) {
 		hint("run the command that is mfa_process in the profile by hand: it is to print the code and nothing else; --mfa-token goes before it")
 	} else if errors.Is(err, mfa.ErrMalformedCode) {
 		hint("type the six digits that the device shows")
+	}
+	if e, ok := errors.AsType[*durable.ForeignError](err); ok {
+		hint("see what %s is, and who has made it so", shellWord(e.Path))
 	}
 	if e, ok := errors.AsType[*file.ModeError](err); ok {
 		hint("chmod go= %s", shellWord(e.Path))

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/pflag"
+
+	"kura/internal/durable"
 )
 
 // settings are what the settings file says. The program needs none: a person
@@ -23,7 +24,7 @@ type settings struct {
 // are settings: what one command does is said where it is called.
 func readSettings(file string, global *pflag.FlagSet) (*settings, error) {
 	s := &settings{file: file}
-	data, err := os.ReadFile(file)
+	data, err := durable.ReadFile(file, 1<<20)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}

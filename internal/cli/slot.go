@@ -9,9 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kura/internal/store/file"
-
 	"kura/internal/store"
+	"kura/internal/store/file"
 )
 
 func storeCommand(a *app) *cobra.Command {
@@ -103,7 +102,7 @@ func slotListCommand(a *app) *cobra.Command {
 			t := tabwriter.NewWriter(a.Stdout, 12, 4, 2, ' ', 0)
 			fmt.Fprint(t, "Name\tKind\tCreated\n====\t====\t=======\n")
 			for _, slot := range slots {
-				fmt.Fprintf(t, "%s\t%s\t%s\n", slot.Name, slot.Kind, slot.Created.Local().Format(time.DateOnly))
+				fmt.Fprintf(t, "%s\t%s\t%s\n", oneLine(slot.Name), oneLine(slot.Kind), slot.Created.Local().Format(time.DateOnly))
 			}
 			return t.Flush()
 		},

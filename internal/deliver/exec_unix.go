@@ -30,8 +30,10 @@ func lookPath(name string, env []string) (string, error) {
 		if err == nil {
 			return path, nil
 		}
-		if errors.Is(err, fs.ErrPermission) {
-			found = err // what to report if there is no better one further on
+		// What to report if there is no better one further on. A directory that
+		// may not be searched says nothing about the command.
+		if _, statErr := os.Stat(path); statErr == nil && errors.Is(err, fs.ErrPermission) {
+			found = err
 		}
 	}
 	return "", found

@@ -61,3 +61,57 @@ func TestReadOnly(t *testing.T) {
 		}
 	}
 }
+
+// What others may have put in the way neither makes the program wait nor takes
+// it elsewhere.
+func TestObstacles(t *testing.T) {
+	dir := t.TempDir()
+	pipe, link, target := filepath.Join(dir, "pipe"), filepath.Join(dir, "link"), filepath.Join(dir, "target")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(target, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := durable.ReadFile(pipe, 10); !errors.Is(err, durable.ErrNotRegular) {
+		t.Errorf("ReadFile of a pipe: %v, want ErrNotRegular", err)
+	}
+	if _, err := durable.ReadFile("/dev/zero", 10); !errors.Is(err, durable.ErrNotRegular) {
+		t.Errorf("ReadFile of a device: %v, want ErrNotRegular", err)
+	}
+	if err := durable.Overwrite(pipe, []byte("x"), 0o600); err == nil {
+		t.Error("Overwrite wrote into a pipe")
+	}
+	if err := durable.Overwrite(link, []byte("x"), 0o600); err == nil {
+		t.Error("Overwrite followed a link")
+	}
+	if unlock, err := durable.TryLock(link); err == nil {
+		unlock()
+		t.Error("TryLock followed a link")
+	}
+	if data, err := os.ReadFile(target); string(data) != "mine" || err != nil {
+		t.Errorf("the target holds %q, %v", data, err)
+	}
+
+	open := filepath.Join(dir, "open")
+	if err := os.Mkdir(open, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.PrivateDir(open); err != nil {
+		t.Errorf("PrivateDir of one's own: %v", err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir, filepath.Join(dir, "dirlink")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{open, filepath.Join(dir, "dirlink")} {
+		if _, ok := errors.AsType[*durable.ForeignError](durable.PrivateDir(name)); !ok {
+			t.Errorf("PrivateDir(%s) took it", name)
+		}
+	}
+}

@@ -166,3 +166,20 @@ func wantFiles(t *testing.T, dir string, want ...string) {
 		t.Errorf("%s holds %v, want %v", dir, entries, want)
 	}
 }
+
+func TestReadFileOfSomethingElse(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "file")
+	if err := os.WriteFile(name, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := durable.ReadFile(name, 5); string(data) != "12345" || err != nil {
+		t.Errorf("ReadFile = %q, %v", data, err)
+	}
+	if _, err := durable.ReadFile(name, 4); !errors.Is(err, durable.ErrTooLarge) {
+		t.Errorf("ReadFile of a file over the limit: %v, want ErrTooLarge", err)
+	}
+	if _, err := durable.ReadFile(dir, 5); !errors.Is(err, durable.ErrNotRegular) {
+		t.Errorf("ReadFile of a directory: %v, want ErrNotRegular", err)
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -25,6 +24,10 @@ const (
 	// step is how long a device shows a code, counted from the start of Unix
 	// time: see RFC 6238, section 4.1.
 	step = 30 * time.Second
+
+	// maxRecord is how large the record may be, in bytes. A code takes about
+	// a hundred.
+	maxRecord = 1 << 20
 
 	// maxLocked is how long the record may be locked by other processes,
 	// which keep it for some milliseconds, before it is given up.
@@ -46,7 +49,7 @@ type Guard struct {
 //
 // It returns the cause if ctx is done, and other errors if Dir can't be used.
 func (g Guard) Claim(ctx context.Context, serial, code string) (wait time.Duration, err error) {
-	if err := os.MkdirAll(g.Dir, 0o700); err != nil {
+	if err := durable.PrivateDir(g.Dir); err != nil {
 		return 0, err
 	}
 	name := filepath.Join(g.Dir, "token-codes")
@@ -58,7 +61,7 @@ func (g Guard) Claim(ctx context.Context, serial, code string) (wait time.Durati
 	}
 	defer unlock()
 
-	data, err := os.ReadFile(name)
+	data, err := durable.ReadFile(name, maxRecord)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}

@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -85,7 +84,7 @@ func (c *Cache) List() ([]Session, error) {
 		if !ok {
 			continue
 		}
-		data, err := readFile(filepath.Join(c.Dir, f.Name()))
+		data, err := durable.ReadFile(filepath.Join(c.Dir, f.Name()), maxSession)
 		if err != nil {
 			continue // it has been cleared, or is not ours: as good as none
 		}
@@ -103,7 +102,7 @@ func (c *Cache) List() ([]Session, error) {
 // how many there were. Those that another process is minting from it right now
 // will not be found either. It is called after the key was replaced or removed.
 func (c *Cache) Forget(accessKey string) (int, error) {
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := durable.PrivateDir(c.Dir); err != nil {
 		return 0, err
 	}
 	if err := durable.WriteFile(c.generationFile(accessKey), []byte(rand.Text()), 0o600); err != nil {
@@ -116,7 +115,7 @@ func (c *Cache) Forget(accessKey string) (int, error) {
 // minted from another that had its name before: it is part of the key of each
 // session. It is "" for the first.
 func (c *Cache) generation(accessKey string) string {
-	data, err := readFile(c.generationFile(accessKey))
+	data, err := durable.ReadFile(c.generationFile(accessKey), maxSession)
 	if err != nil {
 		return "" // the common case is that there is none
 	}
@@ -158,7 +157,7 @@ func (c *Cache) Clear(match func(Session) bool) (int, error) {
 
 // get returns the cached credentials of a key if they are valid after a time.
 func (c *Cache) get(ctx context.Context, key string, after time.Time) (cred.Credentials, error) {
-	data, err := readFile(c.file(key))
+	data, err := durable.ReadFile(c.file(key), maxSession)
 	if err != nil {
 		return cred.Credentials{}, err
 	}
@@ -189,7 +188,7 @@ func (c *Cache) get(ctx context.Context, key string, after time.Time) (cred.Cred
 // put seals credentials into the cache, and takes the occasion to remove
 // sessions that expired before now.
 func (c *Cache) put(ctx context.Context, s Session, credentials cred.Credentials, now time.Time) error {
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := durable.PrivateDir(c.Dir); err != nil {
 		return err
 	}
 	aead, err := c.aead(ctx, true)
@@ -258,8 +257,11 @@ const cacheKeyName = "sessions"
 // aead returns the cipher of the cache key. Where the store has none yet, and
 // create is set, it makes one.
 func (c *Cache) aead(ctx context.Context, create bool) (cipher.AEAD, error) {
-	key, ok := c.Keep.Get("cache-key " + c.StoreID)
-	if !ok || len(key) != 32 {
+	var key []byte
+	if c.KeepTTL > 0 { // else what is there is not ours
+		key, _ = c.Keep.Get("cache-key " + c.StoreID)
+	}
+	if len(key) != 32 {
 		var err error
 		if key, err = c.storedKey(ctx, create); err != nil {
 			return nil, fmt.Errorf("the cache key: %w", err)
@@ -304,14 +306,4 @@ func (c *Cache) storedKey(ctx context.Context, create bool) ([]byte, error) {
 	key = make([]byte, 32)
 	rand.Read(key)
 	return key, c.Store.Put(ctx, item, key)
-}
-
-// readFile is like os.ReadFile with a bound.
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxSession))
 }

@@ -66,6 +66,7 @@ const (
 	pollEvery    = 10 * time.Millisecond
 	sayWhoAfter  = time.Second
 	failureValid = 5 * time.Second
+	maxState     = 64 << 10 // bytes
 )
 
 // lock waits until this process alone may mint the credentials of a key. The
@@ -78,7 +79,7 @@ func (m *Minter) lock(ctx context.Context, key, profile string, cached func() (c
 	began := m.Now()
 	file := filepath.Join(m.LockDir, key+".lock")
 	stateFile := filepath.Join(m.LockDir, key+".state")
-	if err := os.MkdirAll(m.LockDir, 0o700); err != nil {
+	if err := durable.PrivateDir(m.LockDir); err != nil {
 		m.Log.Warn("no locks between processes", "reason", err)
 		return func(error) {}, cred.Credentials{}, nil
 	}
@@ -148,7 +149,7 @@ func (m *Minter) release(stateFile, profile string, err error) {
 // failure returns the failure that s tells of, if it happened while a process
 // waited that began then and gets its token codes from there.
 func (s state) failure(began, now time.Time, codesFrom string) error {
-	if s.Failed.IsZero() || s.Failed.Before(began) || now.Sub(s.Failed) > failureValid {
+	if s.Failed.IsZero() || s.Failed.Before(began) || s.Failed.After(now) || now.Sub(s.Failed) > failureValid {
 		return nil
 	}
 	if s.AWS == nil && s.CodesFrom != codesFrom {
@@ -164,7 +165,7 @@ func (s state) failure(began, now time.Time, codesFrom string) error {
 func (m *Minter) writeState(name string, s state) {
 	data, err := json.Marshal(s)
 	if err == nil {
-		err = os.WriteFile(name, data, 0o600)
+		err = durable.Overwrite(name, data, 0o600)
 	}
 	if err != nil {
 		m.Log.Debug("no state beside the lock", "reason", err)
@@ -172,7 +173,7 @@ func (m *Minter) writeState(name string, s state) {
 }
 
 func readState(name string) (s state) {
-	data, err := os.ReadFile(name)
+	data, err := durable.ReadFile(name, maxState)
 	if err != nil || json.Unmarshal(data, &s) != nil {
 		return state{}
 	}

@@ -317,7 +317,7 @@ func (s *Store) look(ctx context.Context) (used bool, err error) {
 	if isOpenToOthers(info) {
 		return false, &ModeError{s.o.Dir, info.Mode().Perm()}
 	}
-	format, err := os.ReadFile(s.path("format"))
+	format, err := durable.ReadFile(s.path("format"), 64)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, s.lookUnused()
 	}
@@ -341,7 +341,7 @@ func (s *Store) recipient(ctx context.Context) (string, error) {
 	if used, err := s.look(ctx); !used || err != nil {
 		return "", err
 	}
-	data, err := os.ReadFile(s.path("recipient"))
+	data, err := durable.ReadFile(s.path("recipient"), 64<<10)
 	if err != nil {
 		return "", unusable(err)
 	}
@@ -393,6 +393,9 @@ func (s *Store) write(path string, data []byte) error {
 		if err := durable.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
+		if err := durable.PrivateDir(dir); err != nil {
+			return err // such as a link to somewhere else
+		}
 	}
 	if err := durable.WriteFileVia(s.path("tmp"), path, data, 0o600); err != nil {
 		return err
@@ -407,8 +410,8 @@ func (s *Store) write(path string, data []byte) error {
 func (s *Store) sweep() {
 	files, _ := readDir(s.path("tmp"))
 	for _, file := range files {
-		info, err := os.Stat(s.path("tmp", file))
-		if err == nil && s.o.Now().Sub(info.ModTime()) > time.Hour {
+		info, err := os.Lstat(s.path("tmp", file))
+		if err == nil && info.Mode().IsRegular() && durable.IsTemp(file) && s.o.Now().Sub(info.ModTime()) > time.Hour {
 			os.Remove(s.path("tmp", file))
 		}
 	}

@@ -9,13 +9,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 
 	"filippo.io/age"
 
+	"kura/internal/durable"
 	"kura/internal/store"
 )
 
@@ -158,19 +157,11 @@ func unseal(sealed []byte, with age.Identity) ([]byte, error) {
 	return plain.Bytes(), nil
 }
 
-// readFile is os.ReadFile for files of at most limit bytes.
+// readFile is durable.ReadFile with an error for what can't be of this store.
 func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > limit {
+	data, err := durable.ReadFile(path, limit)
+	if errors.Is(err, durable.ErrNotRegular) || errors.Is(err, durable.ErrTooLarge) {
 		return nil, &FileError{path, true, fmt.Errorf("it is not a file of at most %d bytes", limit)}
 	}
-	return io.ReadAll(f)
+	return data, err
 }

@@ -76,12 +76,11 @@ func parseFileName(file string) (key store.Key, long, ok bool) {
 
 // readLongName reads the name of an item from the header of its file.
 func readLongName(path string, kind store.Kind) (string, error) {
-	f, err := os.Open(path)
+	sealed, err := readFile(path, 2*maxData)
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	header, err := age.ExtractHeader(io.LimitReader(f, 64<<10))
+	header, err := age.ExtractHeader(io.LimitReader(bytes.NewReader(sealed), 64<<10))
 	if err != nil {
 		return "", &FileError{path, false, err}
 	}

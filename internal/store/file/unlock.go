@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"filippo.io/age"
@@ -323,7 +322,7 @@ func checkIdentity(text []byte, recipient string) error {
 
 // openPlugin is openSlot with the help of an age plugin.
 func (s *Store) openPlugin(ctx context.Context, slot Slot, recipient string) ([]byte, error) {
-	line, err := os.ReadFile(s.identityPath(slot))
+	line, err := durable.ReadFile(s.identityPath(slot), maxSlot)
 	if err != nil {
 		return nil, unusable(err)
 	}
