@@ -49,8 +49,9 @@ var (
 func (g *globalFlags) declare(fs *pflag.FlagSet) {
 	g.unlockTTL = 8 * time.Hour
 	fs.BoolVar(&g.debug, "debug", false, "say on stderr what is being done")
-	fs.StringVar(&g.backend, "backend", "file", "where access keys are kept: "+strings.Join(backends, ", "))
-	fs.StringVar(&g.prompt, "prompt", "terminal", "what asks for MFA codes: "+strings.Join(prompts, ", "))
+	g.backend, g.prompt = "file", "terminal"
+	fs.Var(choice{&g.backend, backends}, "backend", "where access keys are kept: "+strings.Join(backends, ", "))
+	fs.Var(choice{&g.prompt, prompts}, "prompt", "what asks for MFA codes: "+strings.Join(prompts, ", "))
 	fs.StringVar(&g.fileDir, "file-dir", "", "`directory` of the file backend")
 	fs.StringVar(&g.passphraseCommand, "file-passphrase-command", "", "`command` that prints the passphrase of the file backend")
 	fs.Var(duration{&g.unlockTTL}, "unlock-ttl", "how long the store stays unlocked; 0s: for one command")
@@ -60,16 +61,6 @@ func (g *globalFlags) declare(fs *pflag.FlagSet) {
 	fromEnv(fs, "backend", "AWS_VAULT_BACKEND")
 	fromEnv(fs, "prompt", "AWS_VAULT_PROMPT")
 	fromEnv(fs, "file-dir", "AWS_VAULT_FILE_DIR")
-}
-
-func (g *globalFlags) check() error {
-	if !slices.Contains(backends, g.backend) {
-		return usagef("--backend must be one of %s, got %q", strings.Join(backends, ", "), g.backend)
-	}
-	if !slices.Contains(prompts, g.prompt) {
-		return usagef("--prompt must be one of %s, got %q", strings.Join(prompts, ", "), g.prompt)
-	}
-	return nil
 }
 
 // config reads the AWS config file. One that is not there is an empty one.
@@ -181,7 +172,7 @@ func (a *app) cache(ctx context.Context, s *file.Store) *mint.Cache {
 	return &mint.Cache{
 		Dir:     filepath.Join(a.cacheDir(), "sessions"),
 		Store:   s,
-		StoreID: "file:" + id,
+		StoreID: "file:" + id + ":" + a.storeDir(), // a copy may hold other keys
 		Keep:    a.keep(),
 		KeepTTL: a.global.unlockTTL,
 	}

@@ -110,7 +110,11 @@ func (a *app) run(ctx context.Context, args []string) error {
 	}
 	root := a.root(args)
 	root.SetArgs(args)
-	return root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if e, ok := errors.AsType[*usageError](err); ok && e.command == "" {
+		e.command = c.CommandPath()
+	}
+	return err
 }
 
 // root returns the command tree, or as much of it as args call for.
@@ -151,7 +155,25 @@ session credentials from them, and hands those to the commands that need them.`,
 	for _, c := range commands {
 		root.AddCommand(a.prepare(c.make(a)))
 	}
+	root.SetHelpCommand(a.helpCommand())
 	return root
+}
+
+// helpCommand is package cobra's, but says so when there is no such command.
+func (a *app) helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "show what a command does",
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return a.unknownCommand(strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+	}
 }
 
 // prepare gives a command, and those below it, what all commands have.
@@ -195,7 +217,7 @@ func (a *app) start(c *cobra.Command) error {
 		return err
 	}
 	a.log = slog.New(&logHandler{w: a.Stderr, name: a.name, debug: a.global.debug})
-	return a.global.check()
+	return nil
 }
 
 // A noHomeError says that the user's home directory is not known.
@@ -208,7 +230,10 @@ func (a *app) unknownCommand(name string) error {
 	for _, c := range commands {
 		names = append(names, c.name)
 	}
-	return usagef("unknown command %q; the commands are: %s", name, strings.Join(names, ", "))
+	return &usageError{
+		msg:     fmt.Sprintf("unknown command %q; the commands are: %s", name, strings.Join(names, ", ")),
+		command: a.name,
+	}
 }
 
 // exactly is cobra.ExactArgs with words for the missing ones.

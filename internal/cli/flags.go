@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +46,31 @@ func (o *once) Set(s string) error {
 		return fmt.Errorf("flag %q cannot be repeated", o.name)
 	}
 	o.set = true
+	if _, err := strconv.ParseBool(s); err != nil && o.Type() == "bool" {
+		return fmt.Errorf("%q is neither true nor false", s)
+	}
 	return o.Value.Set(s)
+}
+
+// choice is a flag that takes one of a few words.
+type choice struct {
+	to    *string
+	words []string
+}
+
+func (c choice) String() string {
+	if c.to == nil {
+		return ""
+	}
+	return *c.to
+}
+func (c choice) Type() string { return "name" }
+func (c choice) Set(s string) error {
+	if !slices.Contains(c.words, s) {
+		return fmt.Errorf("must be one of %s, got %q", strings.Join(c.words, ", "), s)
+	}
+	*c.to = s
+	return nil
 }
 
 // negation is the flag --no-NAME of a flag --NAME.
@@ -94,7 +119,7 @@ func fill(fs *pflag.FlagSet, getenv func(string) string, settings *settings) err
 		}
 		for _, name := range envNames(f) {
 			if value := getenv(name); value != "" {
-				if e := fs.Set(f.Name, value); e != nil {
+				if e := f.Value.Set(value); e != nil {
 					err = usagef("%s=%q: %v", name, value, e)
 				}
 				return
@@ -104,7 +129,7 @@ func fill(fs *pflag.FlagSet, getenv func(string) string, settings *settings) err
 		if !ok {
 			return
 		}
-		if e := fs.Set(f.Name, value); e != nil {
+		if e := f.Value.Set(value); e != nil {
 			err = usagef("%s: %s = %q: %v", settings.file, f.Name, value, e)
 		}
 	})

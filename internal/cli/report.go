@@ -232,6 +232,9 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if _, ok := errors.AsType[*noSlotError](err); ok {
 		hint(`"@kura store slot list" shows them`)
 	}
+	if _, ok := errors.AsType[*settingsError](err); ok {
+		hint(`correct the file; its lines look like unlock-ttl = "1h"`)
+	}
 	if _, ok := errors.AsType[*passphraseCommandError](err); ok {
 		hint("correct --file-passphrase-command (or KURA_FILE_PASSPHRASE_COMMAND): it has to print the passphrase")
 	}

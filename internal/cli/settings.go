@@ -35,19 +35,25 @@ func readSettings(file string, global *pflag.FlagSet) (*settings, error) {
 	if err := toml.Unmarshal(data, &values); err != nil {
 		if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ := e.Position()
-			return nil, fmt.Errorf("%s:%d: %w", file, line, err)
+			return nil, &settingsError{fmt.Errorf("%s:%d: %w", file, line, err)}
 		}
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, &settingsError{fmt.Errorf("%s: %w", file, err)}
 	}
 	s.values = make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if global.Lookup(name) == nil {
-			return nil, fmt.Errorf("%s: no setting is called %q", file, name)
+			return nil, usagef("%s: no setting is called %q; settings have the names of global flags", file, name)
 		}
 		s.values[name] = fmt.Sprint(values[name])
 	}
 	return s, nil
 }
+
+// A settingsError says that the settings file is not TOML.
+type settingsError struct{ err error }
+
+func (e *settingsError) Error() string { return e.err.Error() }
+func (e *settingsError) Unwrap() error { return e.err }
 
 // take returns the value of a setting.
 func (s *settings) take(name string) (string, bool) {

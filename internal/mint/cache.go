@@ -35,7 +35,7 @@ import (
 type Cache struct {
 	Dir     string      // made when needed
 	Store   store.Store // holds the cache key
-	StoreID string      // says which store that is, wherever it is
+	StoreID string      // says which store that is
 
 	// Keep holds a copy of the cache key for KeepTTL, so that the store need
 	// not be opened at each command.
