@@ -66,7 +66,7 @@ func converse(transcript string, argv []string) (status int, err error) {
 	}
 	defer terminal.Close()
 	// What hangs is hung up on.
-	defer time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() }).Stop()
+	defer time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() }).Stop()
 
 	seen, want := "", ""
 	expect := func() {
