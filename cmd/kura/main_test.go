@@ -96,7 +96,8 @@ func TestScript(t *testing.T) {
 				return unlocked.Open("test").Works() == nil, nil
 			case "tmpfs": // a file system can be mounted
 				dir := t.TempDir()
-				if exec.Command("mount", "-t", "tmpfs", "none", dir).Run() != nil {
+				mounted := exec.Command("mount", "-t", "tmpfs", "none", dir).Run() == nil
+				if !mounted {
 					return false, nil
 				}
 				return true, exec.Command("umount", dir).Run()

@@ -74,7 +74,7 @@ func decodeResult(body []byte, action string, out any) error {
 	depth, found := 0, false
 	for {
 		token, err := d.Token()
-		if err == io.EOF && found {
+		if errors.Is(err, io.EOF) && found {
 			return nil
 		}
 		if err != nil {

@@ -113,7 +113,7 @@ func (c *Client) GetCallerIdentity(ctx context.Context, from cred.Credentials, t
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{out.Account, out.ARN, out.UserID}, nil
+	return Identity(out), nil
 }
 
 type identityAnswer struct {
