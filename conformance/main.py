@@ -1,0 +1,35 @@
+"""Makes all checks and ends with 1 if one has failed. The argument is an empty
+directory that everybody may enter."""
+
+import signal
+import sys
+
+import clients
+import interrupted
+import memory
+import terminal
+import traces
+import vault
+from stage import FAILURES, counts, fail
+
+
+def main(work):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before the end"))
+    watcher = traces.Watcher()
+    tools = clients.Tools()
+    parts = []
+    for program in ("kura", "aws-vault"):
+        parts += [(vault.checks, program, tools), (traces.checks, program, tools)]
+    parts += [(clients.checks, tools), (terminal.checks,), (memory.checks,), (interrupted.checks,)]
+    parts += [(traces.checks_of_arguments, watcher)]  # of all that has run before
+    for checks, *about in parts:
+        try:
+            checks(work, *about)
+        except FAILURES as e:
+            fail("what the next checks need", e)
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
