@@ -145,12 +145,15 @@ func (a *app) store(ctx context.Context) *file.Store {
 // as tests do, keeps them apart; one store is the same by whatever links it is
 // reached.
 func (a *app) keep() *unlocked.Keep {
-	dir := a.storeDir()
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	if a.kept == nil {
+		dir := a.storeDir()
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = real
+		}
+		sum := sha256.Sum256([]byte(dir))
+		a.kept = unlocked.Open(hex.EncodeToString(sum[:8]))
 	}
-	sum := sha256.Sum256([]byte(dir))
-	return unlocked.Open(hex.EncodeToString(sum[:8]))
+	return a.kept
 }
 
 func (a *app) storeDir() string {

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"kura/internal/harden"
+	"kura/internal/unlocked"
 )
 
 // Env is everything that a command may use of the process it runs in.
@@ -62,7 +63,8 @@ type app struct {
 	name    string // what the program was called as: "kura" or "aws-vault"
 	global  globalFlags
 	log     *slog.Logger
-	restore func() // undoes what protects this process, for the child
+	restore func()         // undoes what protects this process, for the child
+	kept    *unlocked.Keep // see keep
 
 	negations bool // a --no- flag is given, so the flags need such forms
 }

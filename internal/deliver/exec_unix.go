@@ -32,8 +32,10 @@ func lookPath(name string, env []string) (string, error) {
 		}
 		// What to report if there is no better one further on. A directory that
 		// may not be searched says nothing about the command.
-		if _, statErr := os.Stat(path); statErr == nil && errors.Is(err, fs.ErrPermission) {
-			found = err
+		if errors.Is(err, fs.ErrPermission) {
+			if _, statErr := os.Stat(path); statErr == nil {
+				found = err
+			}
 		}
 	}
 	return "", found

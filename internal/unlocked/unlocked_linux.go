@@ -29,9 +29,19 @@ func ring() (int, error) {
 	return unix.KeyctlInt(unix.KEYCTL_GET_PERSISTENT, -1, unix.KEY_SPEC_THREAD_KEYRING, 0, 0)
 }
 
+// get tries without holding its thread first: to hold one makes the runtime
+// start another, which costs more than all the rest. If the scheduler does
+// change threads between the calls the key is not found there.
 func get(desc string) ([]byte, bool) {
+	if data, ok := search(desc); ok {
+		return data, true
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	return search(desc)
+}
+
+func search(desc string) ([]byte, bool) {
 	ring, err := ring()
 	if err != nil {
 		return nil, false
