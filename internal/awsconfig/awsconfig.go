@@ -85,7 +85,7 @@ func parse(name, text string, credentials bool) (*File, error) {
 	f := &File{name: name, text: text, credentials: credentials}
 	f.parts = make([]part, 0, strings.Count(text, "["))
 	var open *part // its end is known only when the next header is
-	s := scanner{file: name, text: text, pos: len(f.bom())}
+	s := scanner{file: name, text: text, pos: len(f.bom()), skim: true}
 	for s.next() {
 		if s.kind != header {
 			continue
@@ -116,7 +116,7 @@ func (f *File) bom() string {
 // sectionID returns what the text between the brackets of a header stands for.
 func (f *File) sectionID(text string) sectionID {
 	first, rest := text, ""
-	if i := strings.IndexAny(text, blank); i >= 0 {
+	if i := indexEither(text, ' ', '\t'); i >= 0 {
 		first, rest = text[:i], trimLeft(text[i:])
 	}
 	switch {

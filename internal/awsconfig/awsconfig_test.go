@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -295,6 +296,34 @@ func BenchmarkParse(b *testing.B) {
 			if s, _ := f.Profile(name); s.Get("region") != "eu-west-1" {
 				b.Fatal("no region")
 			}
+		}
+	}
+}
+
+// TestSkim checks that to skim a file finds the headers and the faults that to
+// read it finds.
+func TestSkim(t *testing.T) {
+	lines := []string{"[default]", "[profile a]", "[x", "a = b", "a=b", "a =", "a = # c", "a # b = c", "# a = b", "=b", "a", " a = b", "  a", "  a =", "\ta = b", "", "[profile b] # c", "a = b # c", "a;b = c"}
+	read := func(text string, skim bool) (headers []token, err *SyntaxError) {
+		s := scanner{text: text, skim: skim}
+		for s.next() {
+			if s.kind == header {
+				headers = append(headers, s.token)
+			}
+		}
+		return headers, s.err
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		var text strings.Builder
+		for range 1 + random.IntN(7) {
+			text.WriteString(lines[random.IntN(len(lines))] + "\n")
+		}
+		all, allErr := read(text.String(), false)
+		some, someErr := read(text.String(), true)
+		same := slices.EqualFunc(all, some, func(a, b token) bool { return a.name == b.name && a.start == b.start && a.line == b.line })
+		if !same || (allErr == nil) != (someErr == nil) || allErr != nil && *allErr != *someErr {
+			t.Fatalf("%q\nread:    %v, %v\nskimmed: %v, %v", text.String(), all, allErr, some, someErr)
 		}
 	}
 }

@@ -250,7 +250,7 @@ func checkEdit(t *testing.T, text string, e edit, credentials bool) bool {
 		t.Errorf("%+v changes other lines:\n%q\n%q", e, old.text, f.text)
 	}
 	for _, line := range before {
-		if comment := strings.TrimLeft(line, blank); e.what != "remove" && strings.HasPrefix(comment, "#") && !slices.Contains(after, line) {
+		if comment := strings.TrimLeft(line, " \t"); e.what != "remove" && strings.HasPrefix(comment, "#") && !slices.Contains(after, line) {
 			t.Errorf("%+v loses the comment %q", e, line)
 		}
 	}

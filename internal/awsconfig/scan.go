@@ -2,9 +2,6 @@ package awsconfig
 
 import "strings"
 
-// blank is what AWS's SDKs take for space within a line.
-const blank = " \t"
-
 type tokenKind int
 
 const (
@@ -60,6 +57,11 @@ type scanner struct {
 	token // the last one read
 	err   *SyntaxError
 
+	// skim leaves plain assignments out. They are looked at no more than it
+	// takes to know that they are well formed: a file of a thousand profiles
+	// is read at each command, which needs two of them.
+	skim bool
+
 	file string // for errors
 	text string
 	pos  int // offset of the next line
@@ -86,6 +88,9 @@ func (s *scanner) next() bool {
 		if text == "" || text[0] == '#' || text[0] == ';' {
 			continue
 		}
+		if s.skim && s.inSection && len(text) == len(line) && s.skimmed(text) {
+			continue
+		}
 		s.line = s.n
 		s.indent = len(line) - len(text)
 		msg := ""
@@ -108,10 +113,26 @@ func (s *scanner) next() bool {
 	return false
 }
 
+// skimmed reports whether an unindented line is an assignment of a value that
+// is not empty, and takes note of it. It leaves what could be anything else to
+// readAssignment.
+func (s *scanner) skimmed(text string) bool {
+	i := strings.IndexByte(text, '=')
+	if text[0] == '[' || i <= 0 || indexEither(text[:i], '#', ';') >= 0 {
+		return false
+	}
+	value := trimLeft(text[i+1:])
+	if value == "" || value[0] == '#' || value[0] == ';' {
+		return false
+	}
+	s.inSetting, s.base, s.block = true, 0, false
+	return true
+}
+
 // readHeader reads "[type name]". A comment may follow at once, so that "#"
 // and ";" can't be part of a name.
 func (s *scanner) readHeader(text string) string {
-	if i := strings.IndexAny(text, "#;"); i >= 0 {
+	if i := indexEither(text, '#', ';'); i >= 0 {
 		text = trimRight(text[:i])
 	}
 	if !strings.HasSuffix(text, "]") {
@@ -183,6 +204,16 @@ func cutComment(text string) string {
 		}
 	}
 	return text
+}
+
+// indexEither is strings.IndexAny for two bytes of a short text, and quicker.
+func indexEither(s string, a, b byte) int {
+	for i := range len(s) {
+		if s[i] == a || s[i] == b {
+			return i
+		}
+	}
+	return -1
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
