@@ -73,11 +73,13 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("%s:%d: %s", e.File, e
 // The whole file is checked: an error is a *SyntaxError for its first fault,
 // wherever that stands. Sections of unknown types and settings with
 // impossible names are no faults but left out, as in AWS's SDKs.
-func Parse(name string, data []byte) (*File, error) { return parse(name, string(data), false) }
+func Parse[Text string | []byte](name string, data Text) (*File, error) {
+	return parse(name, string(data), false)
+}
 
 // ParseCredentials reads a credentials file (~/.aws/credentials), where every
 // section is a profile and its header the bare name. Errors are as in Parse.
-func ParseCredentials(name string, data []byte) (*File, error) {
+func ParseCredentials[Text string | []byte](name string, data Text) (*File, error) {
 	return parse(name, string(data), true)
 }
 

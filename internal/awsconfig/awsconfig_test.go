@@ -230,7 +230,7 @@ func TestHeaders(t *testing.T) {
 		for _, f := range []struct {
 			parse func(string, []byte) (*File, error)
 			want  string
-		}{{Parse, c.config}, {ParseCredentials, c.credentials}} {
+		}{{Parse[[]byte], c.config}, {ParseCredentials[[]byte], c.credentials}} {
 			f1, err := f.parse("f", []byte(c.text+"\nk = v\n"))
 			if err != nil {
 				t.Errorf("%s: %v", c.text, err)

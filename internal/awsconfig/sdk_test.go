@@ -50,9 +50,9 @@ func TestSDK(t *testing.T) {
 // checkSDK compares the profiles of a file, and reports whether it could
 // compare any. The file at path is overwritten.
 func checkSDK(t *testing.T, path, text string, credentials bool) (compared bool) {
-	read := Parse
+	read := Parse[[]byte]
 	if credentials {
-		read = ParseCredentials
+		read = ParseCredentials[[]byte]
 	}
 	file, err := read("config", []byte(text))
 	if err != nil || deviates(file) {

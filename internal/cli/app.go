@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -69,12 +70,34 @@ func (a *app) config() (*awsconfig.File, error) {
 	if name == "" {
 		name = filepath.Join(a.home(), ".aws", "config")
 	}
-	data, err := os.ReadFile(name)
+	text, err := readText(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, &configError{name, err}
 	}
-	return awsconfig.Parse(name, data)
+	return awsconfig.Parse(name, text)
 }
+
+// readText is os.ReadFile for text. It makes no second copy of a large file to
+// have it as a string.
+func readText(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var text strings.Builder
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		text.Grow(int(min(info.Size(), maxConfig)))
+	}
+	n, err := io.Copy(&text, io.LimitReader(f, maxConfig))
+	if err == nil && n == maxConfig {
+		err = fmt.Errorf("%s: more than %d bytes", name, maxConfig)
+	}
+	return text.String(), err
+}
+
+// maxConfig is more than any config file has, in bytes.
+const maxConfig = 64 << 20
 
 // A configError says that the AWS config file can't be read.
 type configError struct {

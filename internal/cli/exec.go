@@ -145,7 +145,9 @@ func (a *app) credentials(ctx context.Context, profile string, o *mintFlags) (ch
 	if err != nil {
 		return chain.Chain{}, cred.Credentials{}, err
 	}
-	a.log.Debug("resolved", "profile", profile, "reason", strings.ReplaceAll(strings.TrimSpace(c.String()), "\n", "; "))
+	if a.global.debug {
+		a.log.Debug("resolved", "profile", profile, "reason", strings.ReplaceAll(strings.TrimSpace(c.String()), "\n", "; "))
+	}
 	if o.duration > 0 {
 		a.warnOfCut(c)
 	}
