@@ -185,27 +185,27 @@ func FuzzVerify(f *testing.F) {
 		}
 		values, err := url.ParseQuery(query)
 		if err != nil || !utf8.ValidString(name) || strings.ContainsFunc(header, unicode.IsControl) {
-			t.Skip()
+			return // no request that could be sent
 		}
 		u := url.URL{Scheme: "http", Host: "127.0.0.1", Path: path.Clean("/" + name), RawQuery: values.Encode()}
 		r, err := http.NewRequest("POST", u.String(), strings.NewReader(body))
 		if err != nil {
-			t.Skip()
+			return // no request that could be sent
 		}
 		r.Header.Set("X-Amz-Fuzz", header)
 		r.Header.Set("X-Amz-Content-Sha256", hash([]byte(body)))
 		err = v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = isS3 }).
 			SignHTTP(t.Context(), ann, r, hash([]byte(body)), service, "eu-west-1", time.Now())
 		if err != nil {
-			t.Skip()
+			return // no request that could be sent
 		}
 		var wire bytes.Buffer
 		if err := r.Write(&wire); err != nil {
-			t.Skip()
+			return // no request that could be sent
 		}
 		rq, err := parse(wire.Bytes())
 		if err != nil {
-			t.Skip()
+			return // no request that could be sent
 		}
 		rq.body = []byte(body)
 		sig, err := parseSignature(rq)

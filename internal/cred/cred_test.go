@@ -62,7 +62,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		again, err := cred.Encode(c)
 		if err != nil {
-			t.Skip() // a carriage return, which Encode never writes
+			return // a carriage return, which Encode never writes
 		}
 		c2, err := cred.Decode(again)
 		if c.Expires.Equal(c2.Expires) {
