@@ -131,6 +131,7 @@ func (m *Minter) release(stateFile, profile string, err error) {
 	_, isCode := errors.AsType[*codeError](err)
 	switch {
 	case err == nil:
+		os.Remove(stateFile) // nobody needs to know any more
 		return
 	case isRefused && refused.Code != "":
 		s.AWS = &refusal{refused.Op, refused.Kind, refused.Code, refused.Message}
