@@ -15,6 +15,7 @@ import (
 	"kura/internal/chain"
 	"kura/internal/cred"
 	"kura/internal/deliver"
+	"kura/internal/mint"
 )
 
 // mintFlags are the flags of the commands that mint credentials.
@@ -60,7 +61,7 @@ and 1 if there are no credentials for it.`,
 			profile = a.Getenv("AWS_PROFILE")
 		}
 		if profile == "" {
-			return usagef("exec: required argument %q not provided", "profile")
+			return usagef("required argument %q not provided, and AWS_PROFILE is not set", "profile")
 		}
 		if asJSON {
 			return a.export(c.Context(), profile, "json", &o)
@@ -84,11 +85,15 @@ func (a *app) exec(ctx context.Context, profile string, argv []string, o *mintFl
 	if shell {
 		argv = []string{a.shell()}
 	}
+	c, m, err := a.plan(ctx, profile, o)
+	if err != nil {
+		return err
+	}
 	// A command that is not there is not worth a token code.
 	if err := deliver.Look(argv[0], a.Environ); err != nil {
 		return err
 	}
-	c, credentials, err := a.credentials(ctx, profile, o)
+	credentials, err := m.Credentials(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -129,21 +134,31 @@ func (a *app) wantsHelp() bool {
 
 // credentials resolves a profile and returns its chain and what it leads to.
 func (a *app) credentials(ctx context.Context, profile string, o *mintFlags) (chain.Chain, cred.Credentials, error) {
+	c, m, err := a.plan(ctx, profile, o)
+	if err != nil {
+		return chain.Chain{}, cred.Credentials{}, err
+	}
+	credentials, err := m.Credentials(ctx, c)
+	return c, credentials, err
+}
+
+// plan resolves a profile and returns its chain and what carries it out.
+func (a *app) plan(ctx context.Context, profile string, o *mintFlags) (chain.Chain, *mint.Minter, error) {
 	if strings.TrimSpace(profile) == "" {
-		return chain.Chain{}, cred.Credentials{}, usagef("the profile has no name")
+		return chain.Chain{}, nil, usagef("the profile has no name")
 	}
 	if a.calledFor(profile) {
-		return chain.Chain{}, cred.Credentials{}, &recursionError{profile}
+		return chain.Chain{}, nil, &recursionError{profile}
 	}
 	config, err := a.config()
 	if err != nil {
-		return chain.Chain{}, cred.Credentials{}, err
+		return chain.Chain{}, nil, err
 	}
 	a.Environ = a.withoutOuter(config)
 	s := a.store(ctx)
 	c, err := a.resolve(ctx, config, s, profile, o)
 	if err != nil {
-		return chain.Chain{}, cred.Credentials{}, err
+		return chain.Chain{}, nil, err
 	}
 	if a.global.debug {
 		a.log.Debug("resolved", "profile", profile, "reason", strings.ReplaceAll(strings.TrimSpace(c.String()), "\n", "; "))
@@ -152,14 +167,7 @@ func (a *app) credentials(ctx context.Context, profile string, o *mintFlags) (ch
 		a.warnOfCut(c)
 	}
 	m, err := a.minter(ctx, s, c, o)
-	if err != nil {
-		return chain.Chain{}, cred.Credentials{}, err
-	}
-	credentials, err := m.Credentials(ctx, c)
-	if err != nil {
-		return chain.Chain{}, cred.Credentials{}, err
-	}
-	return c, credentials, nil
+	return c, m, err
 }
 
 // warnOfCut says that a session will not last as long as --duration asks.

@@ -59,6 +59,9 @@ func (a *app) report(err error) int {
 		return int(status)
 	}
 	status, hints := a.explain(err)
+	if errors.Is(err, prompt.ErrCanceled) {
+		err = prompt.ErrCanceled // who cancels a question knows which
+	}
 	fmt.Fprintf(a.Stderr, "%s: %s\n", a.name, oneLine(err.Error()))
 	for _, hint := range hints {
 		fmt.Fprintf(a.Stderr, "%s: hint: %s\n", a.name, oneLine(strings.ReplaceAll(hint, "@kura", a.name)))
@@ -103,7 +106,8 @@ func (a *app) explain(err error) (status int, hints []string) {
 		}
 		return exitCantRun, nil
 	}
-	if e, ok := errors.AsType[*awsapi.Error](err); ok {
+	_, refused := errors.AsType[*refusedKeyError](err) // has a hint of its own
+	if e, ok := errors.AsType[*awsapi.Error](err); ok && !(refused && e.Kind == awsapi.InvalidKey) {
 		hints = append(hints, hintsForAWS(e)...)
 	}
 	if e, ok := errors.AsType[*chain.NotFoundError](err); ok {

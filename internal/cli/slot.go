@@ -127,6 +127,7 @@ of the store as he has.`,
 			if err != nil {
 				return fmt.Errorf("removing a slot: %w", err)
 			}
+			fmt.Fprintf(a.Stdout, "Removed slot %q.\n", args[0])
 			return nil
 		},
 	}
