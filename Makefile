@@ -40,8 +40,11 @@ bin/golangci-lint: Makefile
 	GOBIN=$(CURDIR)/bin GOFLAGS= go install $(GOLANGCI_LINT)
 	@touch $@
 
+# Fewer runs are quicker and less exact: make bench RUNS=100
+RUNS = 500
+
 bench:
-	go run ./bench
+	go run ./bench -runs $(RUNS)
 
 docs:
 	go test ./internal/cli -run TestDocs -update
