@@ -36,8 +36,6 @@ type Client struct {
 	// first call.
 	CABundle string
 
-	UserAgent string // "" means "kura"
-
 	Timeout        time.Duration // for a call with all its attempts; 0 means 15 s
 	AttemptTimeout time.Duration // for one attempt; 0 means 6 s
 

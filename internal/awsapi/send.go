@@ -115,7 +115,7 @@ func (c *Client) attempt(ctx context.Context, client *http.Client, r request, of
 		return 0, r.unreachable(err, 0)
 	}
 	req.Header = r.header.Clone()
-	req.Header.Set("User-Agent", cmp.Or(c.UserAgent, "kura"))
+	req.Header.Set("User-Agent", "kura")
 	signedAt := c.now().Add(offset)
 	if !r.from.SecretAccessKey.IsZero() {
 		sign(req, r.body, r.from, r.service, r.to.region, signedAt)

@@ -58,44 +58,22 @@ func Format(format, profile, region string, c cred.Credentials) ([]byte, error) 
 	case "ini":
 		return ini(profile, region, c)
 	case "json":
-		return encode(answer(c))
+		return processJSON(c)
 	}
 	return nil, fmt.Errorf("unknown format %q", format)
 }
 
-// CredentialProcess returns what a credential_process prints: the format json
-// and, where it is known, the account, a key that the AWS CLI and the SDKs for
-// Go and JavaScript read and that all others pass over.
+// processJSON returns what a credential_process prints.
 //
 // See https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
-func CredentialProcess(c cred.Credentials) ([]byte, error) {
-	a := answer(c)
-	a.AccountID = c.AccountID
-	return encode(a)
-}
-
-// processAnswer is what a credential_process prints.
-type processAnswer struct {
-	Version         int
-	AccessKeyID     string `json:"AccessKeyId"`
-	SecretAccessKey string
-	SessionToken    string `json:",omitempty"`
-	Expiration      string `json:",omitempty"`
-	AccountID       string `json:"AccountId,omitempty"`
-}
-
-func answer(c cred.Credentials) processAnswer {
-	return processAnswer{
-		Version:         1,
-		AccessKeyID:     c.AccessKeyID,
-		SecretAccessKey: c.SecretAccessKey.Reveal(),
-		SessionToken:    c.SessionToken.Reveal(),
-		Expiration:      expiration(c),
-	}
-}
-
-func encode(a processAnswer) ([]byte, error) {
-	data, err := json.MarshalIndent(a, "", "  ")
+func processJSON(c cred.Credentials) ([]byte, error) {
+	data, err := json.MarshalIndent(struct {
+		Version         int
+		AccessKeyID     string `json:"AccessKeyId"`
+		SecretAccessKey string
+		SessionToken    string `json:",omitempty"`
+		Expiration      string `json:",omitempty"`
+	}{1, c.AccessKeyID, c.SecretAccessKey.Reveal(), c.SessionToken.Reveal(), expiration(c)}, "", "  ")
 	return append(data, '\n'), err
 }
 

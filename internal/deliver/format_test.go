@@ -88,21 +88,6 @@ AWS_DEFAULT_REGION='a #b$c'
 	}
 }
 
-func TestCredentialProcess(t *testing.T) {
-	want := `{
-  "Version": 1,
-  "AccessKeyId": "ASIAIOSFODNN7EXAMPLE",
-  "SecretAccessKey": "wJalr/K7MDENG+bPx=",
-  "SessionToken": "IQoJb3Jp//8=",
-  "Expiration": "2026-11-21T05:29:52Z",
-  "AccountId": "123456789012"
-}
-`
-	if got, err := CredentialProcess(session); string(got) != want || err != nil {
-		t.Errorf("CredentialProcess = %v\n%s\nwant\n%s", err, got, want)
-	}
-}
-
 // hostile are values that are no AWS credentials, though a credential_process
 // may well return them.
 var hostile = []string{"$(touch pwned)", "`touch pwned`", "a;touch pwned", "a b", "a\nb", "a'b", `a"b`, "a#b", "~", "a&b", "a|b", "*", "\x00"}
