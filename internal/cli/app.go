@@ -198,7 +198,7 @@ func (a *app) cache(ctx context.Context, s *file.Store) *mint.Cache {
 	return &mint.Cache{
 		Dir:     filepath.Join(a.cacheDir(), "sessions"),
 		Store:   s,
-		StoreID: "file:" + id + ":" + a.storeDir(), // a copy may hold other keys
+		StoreID: "file:" + id,
 		Keep:    a.keep(),
 		KeepTTL: a.global.unlockTTL,
 	}

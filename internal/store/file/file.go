@@ -147,7 +147,7 @@ type Store struct {
 	opened *identity // nil while locked
 }
 
-var _ store.Store = (*Store)(nil)
+var _ store.Opened = (*Store)(nil)
 
 // Open returns the store in a directory. It does not look at the directory yet
 // and asks nothing.
@@ -196,6 +196,48 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 		return nil, &FileError{path, true, fmt.Errorf("it holds the item %q of kind %s", got.Name, got.Kind)}
 	}
 	return data, nil
+}
+
+// Has implements store.Opened.
+func (s *Store) Has(ctx context.Context, key store.Key) (bool, error) {
+	path, err := s.itemPath(key)
+	if err != nil {
+		return false, nil // there can be none of that name
+	}
+	if used, err := s.look(ctx); !used || err != nil {
+		return false, err
+	}
+	_, err = os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, unusable(err)
+	}
+	return true, nil
+}
+
+// Check implements store.Opened.
+func (s *Store) Check(ctx context.Context) (string, error) {
+	recipient, err := s.recipient(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case recipient == "":
+		return "not made yet", nil
+	case s.isKept(recipient):
+		return "unlocked", nil
+	}
+	return "locked", nil
+}
+
+// Unlock implements store.Opened.
+func (s *Store) Unlock(ctx context.Context) error {
+	if used, err := s.look(ctx); !used || err != nil {
+		return err
+	}
+	_, err := s.unlock(ctx)
+	return err
 }
 
 // Put implements store.Store. The first Put makes the store and asks for its
@@ -352,15 +394,15 @@ func (s *Store) recipient(ctx context.Context) (string, error) {
 	return recipient, nil
 }
 
-// ID returns a text that tells this store from all others, wherever it lies. It
-// is "" for a store that was never used.
+// ID implements store.Opened. A copy of a store is another store: it may hold
+// other keys.
 func (s *Store) ID(ctx context.Context) (string, error) {
 	recipient, err := s.recipient(ctx)
 	if recipient == "" {
 		return "", err
 	}
 	sum := sha256.Sum256([]byte(recipient))
-	return hex.EncodeToString(sum[:16]), nil
+	return hex.EncodeToString(sum[:16]) + ":" + s.o.Dir, nil
 }
 
 // lookUnused checks that a directory without a format file can become a store.

@@ -419,6 +419,9 @@ func TestAgeProgram(t *testing.T) {
 	}
 	key := filepath.Join(t.TempDir(), "key.txt")
 	mustWrite(t, key, []byte(recovery+"\n"))
+	if out, err := exec.Command("age-keygen", "-y", key).CombinedOutput(); err != nil {
+		t.Skipf("the program age here is older than 1.3 and has no hybrid keys: %s", out)
+	}
 	mustWrite(t, identities, run("", "-d", "-i", key, glob(t, dir, "slots/recovery.*.age")))
 	check()
 

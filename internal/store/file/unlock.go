@@ -99,6 +99,13 @@ func (s *Store) isOpen(recipient string) bool {
 	return true
 }
 
+// isKept reports whether something is kept that may open the store.
+func (s *Store) isKept(recipient string) bool {
+	text, ok := s.o.Keep.Get(keepName(recipient))
+	clear(text)
+	return ok
+}
+
 // keepName returns the name by which an identity is kept.
 func keepName(recipient string) string {
 	sum := sha256.Sum256([]byte(recipient))

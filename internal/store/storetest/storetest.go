@@ -1,4 +1,4 @@
-// Package storetest tests implementations of store.Store: Test is the contract
+// Package storetest tests implementations of store.Opened: Test is the contract
 // that each backend must pass, on the real thing. Faulty is a store that fails
 // on purpose, for the tests of those who use stores.
 package storetest
@@ -22,7 +22,7 @@ import (
 // A Place is where a backend under test keeps one store, empty at first.
 type Place struct {
 	// Open returns a new handle on the store, as another process would have.
-	Open func() store.Store
+	Open func() store.Opened
 
 	// Asked returns how often the user was asked to unlock the store so far;
 	// nil where a backend never asks.
@@ -70,6 +70,7 @@ func testMissing(t *testing.T, p Place) {
 		if err := s.Delete(ctx, key); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Delete of a missing item of an %s store: %v, want ErrNotFound", state, err)
 		}
+		wantHas(t, s, key, false)
 		wantList(t, s, store.AccessKey)
 		put(t, s, store.Key{Kind: store.CacheKey, Name: key.Name}, []byte("another kind"))
 	}
@@ -142,6 +143,7 @@ func testNames(t *testing.T, p Place) {
 	s = p.Open()
 	for _, name := range names {
 		want(t, s, key(name), []byte("of "+name))
+		wantHas(t, s, key(name), true)
 	}
 	for i, name := range names {
 		if err := s.Delete(t.Context(), key(name)); err != nil {
@@ -161,6 +163,7 @@ func testBadNames(t *testing.T, p Place) {
 		if err := s.Put(t.Context(), store.Key{Kind: store.AccessKey, Name: name}, nil); err == nil {
 			t.Errorf("Put of a name of %d bytes succeeded", len(name))
 		}
+		wantHas(t, s, store.Key{Kind: store.AccessKey, Name: name}, false)
 	}
 	wantList(t, s, store.AccessKey)
 }
@@ -182,8 +185,13 @@ func testList(t *testing.T, p Place) {
 	wantList(t, s, store.AccessKey, "B", "a", "a/1", "b", "c")
 	wantList(t, s, store.CacheKey, "a", strings.Repeat("ü", 100))
 	wantList(t, s, "access")
+	wantHas(t, s, store.Key{Kind: store.AccessKey, Name: "a/1"}, true)
+	wantHas(t, s, store.Key{Kind: store.CacheKey, Name: "a/1"}, false)
+	if _, err := s.Check(t.Context()); err != nil {
+		t.Errorf("Check: %v", err)
+	}
 	if p.Asked != nil && p.Asked() != asked {
-		t.Error("List asked the user")
+		t.Error("the user was asked by List, Has or Check")
 	}
 }
 
@@ -308,7 +316,7 @@ func testVanished(t *testing.T, p Place) {
 	key := store.Key{Kind: store.AccessKey, Name: "a"}
 	put(t, s, key, []byte("data"))
 	p.Vanish()
-	for _, s := range []store.Store{s, p.Open()} {
+	for _, s := range []store.Opened{s, p.Open()} {
 		_, err := s.Get(t.Context(), key)
 		wantTyped(t, "Get", err)
 		wantTyped(t, "Delete", s.Delete(t.Context(), key))
@@ -350,6 +358,13 @@ func wantList(t *testing.T, s store.Store, kind store.Kind, names ...string) {
 	names = slices.Sorted(slices.Values(names))
 	if got, err := s.List(t.Context(), kind); err != nil || !slices.Equal(got, names) {
 		t.Errorf("List(%q) = %q, %v, want %q", kind, got, err, names)
+	}
+}
+
+func wantHas(t *testing.T, s store.Opened, key store.Key, want bool) {
+	t.Helper()
+	if got, err := s.Has(t.Context(), key); err != nil || got != want {
+		t.Errorf("Has(%s %q) = %v, %v, want %v", key.Kind, key.Name, got, err, want)
 	}
 }
 
