@@ -26,19 +26,36 @@ var layers = map[string][]string{
 	"store":           {},
 	"store/file":      {"durable", "store", "unlocked"},
 	"store/storetest": {"store"},
-	"chain":           {"awsconfig"},
-	"awsapi":          {"chain", "cred"},
-	"mfa":             {"durable", "shell"},
-	"shell":           {},
-	"mint":            {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
-	"deliver":         {"cred"},
-	"awstest":         {},
+
+	"sessionbus":          {"store"},
+	"store/awsvault":      {"cred", "store"},
+	"store/helper":        {"store"},
+	"store/keychain":      {"store"},
+	"store/keyctl":        {"store"},
+	"store/kwallet":       {"sessionbus", "store"},
+	"store/near":          {"durable", "store", "unlocked"},
+	"store/pass":          {"durable", "store"},
+	"store/passage":       {"durable", "store"},
+	"store/secretservice": {"sessionbus", "store"},
+	"store/wincred":       {"store"},
+	"store/live":          {},
+	"transfer":            {"store"},
+	"backup":              {"store"},
+	"store/all": {"store", "store/file", "store/helper", "store/keychain", "store/keyctl", "store/kwallet", "store/near",
+		"store/pass", "store/passage", "store/secretservice", "store/wincred", "unlocked"},
+	"chain":   {"awsconfig"},
+	"awsapi":  {"chain", "cred"},
+	"mfa":     {"durable", "shell"},
+	"shell":   {},
+	"mint":    {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
+	"deliver": {"cred"},
+	"awstest": {},
 	"cli": {"awsapi", "awsconfig", "chain", "cred", "deliver", "durable", "harden", "mfa", "mint", "prompt",
 		"shell", "store", "store/file", "unlocked"},
 }
 
 // testOnly are the packages that no part of the program may import.
-var testOnly = []string{"awstest", "store/storetest"}
+var testOnly = []string{"awstest", "store/live", "store/storetest"}
 
 // sdkUsers are the packages that may import the AWS SDK. The program itself
 // signs its few calls by hand: see docs/performance.md.

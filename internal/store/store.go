@@ -6,6 +6,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // A Store keeps items. Its methods may be called concurrently, and by several
@@ -32,6 +33,17 @@ type Key struct {
 	Kind Kind
 	Name string // any text of 1 to 255 bytes
 }
+
+// Check returns an error if no item can have the key.
+func (k Key) Check() error {
+	if n := len(k.Name); n < 1 || n > 255 {
+		return fmt.Errorf("an item name of %d bytes, want 1 to 255", n)
+	}
+	return nil
+}
+
+// NotFound returns an error that wraps ErrNotFound and says which item it is.
+func (k Key) NotFound() error { return fmt.Errorf("%s %q: %w", k.Kind, k.Name, ErrNotFound) }
 
 // A Kind is a class of items. Its value is part of the format of every
 // backend and never changes.

@@ -179,7 +179,7 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 		if _, err := s.look(ctx); err != nil {
 			return nil, err
 		}
-		return nil, notFound(key)
+		return nil, key.NotFound()
 	}
 	if err != nil {
 		return nil, unusable(err)
@@ -279,7 +279,7 @@ func (s *Store) Delete(ctx context.Context, key store.Key) error {
 	}
 	err = durable.Remove(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return notFound(key)
+		return key.NotFound()
 	}
 	return err
 }
@@ -324,10 +324,6 @@ func unusable(err error) error {
 		return fmt.Errorf("%w: %w", store.ErrDenied, err)
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-}
-
-func notFound(key store.Key) error {
-	return fmt.Errorf("%s %q: %w", key.Kind, key.Name, store.ErrNotFound)
 }
 
 // path returns the path of a file of the store.

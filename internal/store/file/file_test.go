@@ -184,7 +184,7 @@ func TestContract(t *testing.T) {
 					namespace = newNamespace(t)
 				}
 				return storetest.Place{
-					Open: func() store.Opened { return file.Open(options(dir, namespace)) },
+					Open:  func() store.Opened { return file.Open(options(dir, namespace)) },
 					Asked: func() int { return asked(dir) },
 					Vanish: func() {
 						if err := os.RemoveAll(dir); err != nil {

@@ -66,7 +66,7 @@ func FuzzFileName(f *testing.F) {
 			t.Errorf("the file name of %q has %d bytes, want at most %d", name, len(file), maxFileName)
 		}
 		for _, c := range []byte(file) {
-			if !isPlain(c) && c != '%' && c != '~' {
+			if c != '%' && c != '~' && store.Escape(string(rune(c))) != string(rune(c)) {
 				t.Errorf("the file name %q of %q has the byte %q", file, name, c)
 			}
 		}

@@ -40,13 +40,13 @@ const (
 //
 // where the digits are the first 16 bytes of the name's SHA-256 in hexadecimal.
 func fileName(key store.Key) (string, error) {
-	if n := len(key.Name); n < 1 || n > 255 {
-		return "", fmt.Errorf("an item name of %d bytes, want 1 to 255", n)
+	if err := key.Check(); err != nil {
+		return "", err
 	}
 	if !isKind(string(key.Kind)) {
 		return "", fmt.Errorf("%q is not a kind of item", key.Kind)
 	}
-	escaped := escape(key.Name)
+	escaped := store.Escape(key.Name)
 	if name := string(key.Kind) + "." + escaped + suffix; len(name) <= maxFileName {
 		return name, nil
 	}
@@ -66,7 +66,7 @@ func parseFileName(file string) (key store.Key, long, ok bool) {
 	if prefix, digits, ok := strings.Cut(escaped, "~"); ok {
 		return key, true, len(prefix) == longPrefix && len(digits) == 32
 	}
-	key.Name, ok = unescape(escaped)
+	key.Name, ok = store.Unescape(escaped)
 	if !ok {
 		return store.Key{}, false, false
 	}
@@ -108,45 +108,4 @@ func readLongName(path string, kind store.Kind) (string, error) {
 // package store's can.
 func isKind(s string) bool {
 	return s != "" && len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
-}
-
-// escape returns a text of which every file system keeps two apart that differ,
-// and takes every one as part of a name. Lower-case letters, digits and "-_@+."
-// stand for themselves and %xx for any other byte, in lower case too, so that
-// nothing depends on the case, or on the normal form of Unicode.
-func escape(s string) string {
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if isPlain(c) {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02x", c)
-		}
-	}
-	return b.String()
-}
-
-func isPlain(c byte) bool {
-	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("-_@+.", c) >= 0
-}
-
-// unescape is the inverse of escape. It also accepts what escape would write in
-// another way.
-func unescape(s string) (string, bool) {
-	var b []byte
-	for s != "" {
-		if s[0] != '%' {
-			b, s = append(b, s[0]), s[1:]
-			continue
-		}
-		if len(s) < 3 {
-			return "", false
-		}
-		c, err := hex.DecodeString(s[1:3])
-		if err != nil {
-			return "", false
-		}
-		b, s = append(b, c...), s[3:]
-	}
-	return string(b), true
 }

@@ -321,7 +321,7 @@ func (s *Store) identityPath(slot Slot) string {
 //
 //	passphrase.20260131235959.dev%2feu.age     kind, creation in UTC, escaped name
 func slotFile(slot Slot) string {
-	return slot.Kind + "." + slot.Created.UTC().Format(createdForm) + "." + escape(slot.Name) + suffix
+	return slot.Kind + "." + slot.Created.UTC().Format(createdForm) + "." + store.Escape(slot.Name) + suffix
 }
 
 // parseSlotFile is the inverse of slotFile.
@@ -332,7 +332,7 @@ func parseSlotFile(file string) (slot Slot, ok bool) {
 		return Slot{}, false
 	}
 	created, err := time.Parse(createdForm, parts[1])
-	name, ok := unescape(parts[2])
+	name, ok := store.Unescape(parts[2])
 	slot = Slot{parts[0], name, created}
 	return slot, err == nil && ok && name != "" && slotFile(slot) == file
 }
