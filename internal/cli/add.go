@@ -81,9 +81,12 @@ func (a *app) add(ctx context.Context, profile string, o *addFlags) error {
 			return err
 		}
 	}
-	s := a.store(ctx)
-	// So is a store that can't be used, as far as can be seen from outside.
-	if _, err := s.List(ctx, store.AccessKey); err != nil {
+	// So is a store that can't be used or unlocked.
+	s, err := a.vaultOf(config, profile)
+	if err != nil {
+		return err
+	}
+	if err := s.Unlock(ctx); err != nil {
 		return fmt.Errorf("storing the access key of %q: %w", profile, err)
 	}
 	key, from, err := a.readKey(ctx, o)

@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -28,40 +27,58 @@ import (
 	"kura/internal/mint"
 	"kura/internal/prompt"
 	"kura/internal/store"
-	"kura/internal/store/file"
+	"kura/internal/store/all"
 	"kura/internal/unlocked"
 )
 
 // globalFlags are the flags of all commands.
 type globalFlags struct {
-	debug             bool
-	backend           string
-	prompt            string
+	debug         bool
+	backend       string // a spec, "" without a choice
+	backendForAll bool   // it was given for this call, so profiles have no say
+	cacheBackend  string // a spec, "" for the store of the access key
+	prompt        string
+	unlockTTL     time.Duration
+
+	// Settings of backends.
 	fileDir           string
 	passphraseCommand string
-	unlockTTL         time.Duration
+	keychain          string
+	collection        string
+	passDir           string
+	passCommand       string
+	passPrefix        string
 }
 
-var (
-	backends = []string{"file"}
-	prompts  = []string{"terminal"}
-)
+var prompts = []string{"terminal"}
 
 func (g *globalFlags) declare(fs *pflag.FlagSet) {
 	g.unlockTTL = 8 * time.Hour
+	g.prompt = "terminal"
 	fs.BoolVar(&g.debug, "debug", false, "say on stderr what is being done")
-	g.backend, g.prompt = "file", "terminal"
-	fs.Var(choice{&g.backend, backends}, "backend", "where access keys are kept: "+strings.Join(backends, ", "))
+	fs.Var(specFlag{&g.backend}, "backend", "where access keys are kept, as `NAME[:key=value,...]`; \"kura backends\" lists them")
+	fs.Var(specFlag{&g.cacheBackend}, "cache-backend", "where the key of the session cache is kept, as `NAME[:key=value,...]` (default: where the access key is)")
 	fs.Var(choice{&g.prompt, prompts}, "prompt", "what asks for MFA codes: "+strings.Join(prompts, ", "))
+	fs.Var(duration{&g.unlockTTL}, "unlock-ttl", "how long the store stays unlocked; 0s: for one command")
 	fs.StringVar(&g.fileDir, "file-dir", "", "`directory` of the file backend")
 	fs.StringVar(&g.passphraseCommand, "file-passphrase-command", "", "`command` that prints the passphrase of the file backend")
-	fs.Var(duration{&g.unlockTTL}, "unlock-ttl", "how long the store stays unlocked; 0s: for one command")
+	fs.StringVar(&g.keychain, "keychain", "", "`name` of the macOS keychain (default: the login keychain)")
+	fs.StringVar(&g.collection, "secret-service-collection", "", "`name` of the Secret Service collection (default: the desktop's default)")
+	fs.StringVar(&g.passDir, "pass-dir", "", "`directory` of the pass or passage store")
+	fs.StringVar(&g.passCommand, "pass-cmd", "", "`program` to run for pass")
+	fs.StringVar(&g.passPrefix, "pass-prefix", "", "`prefix` of the entries in the pass or passage store")
 	fromEnv(fs, "debug")
-	fromEnv(fs, "file-passphrase-command")
-	fromEnv(fs, "unlock-ttl")
 	fromEnv(fs, "backend", "AWS_VAULT_BACKEND")
+	fromEnv(fs, "cache-backend")
 	fromEnv(fs, "prompt", "AWS_VAULT_PROMPT")
+	fromEnv(fs, "unlock-ttl")
 	fromEnv(fs, "file-dir", "AWS_VAULT_FILE_DIR")
+	fromEnv(fs, "file-passphrase-command")
+	fromEnv(fs, "keychain", "AWS_VAULT_KEYCHAIN_NAME")
+	fromEnv(fs, "secret-service-collection", "AWS_VAULT_SECRET_SERVICE_COLLECTION_NAME")
+	fromEnv(fs, "pass-dir", "AWS_VAULT_PASS_PASSWORD_STORE_DIR")
+	fromEnv(fs, "pass-cmd", "AWS_VAULT_PASS_CMD")
+	fromEnv(fs, "pass-prefix", "AWS_VAULT_PASS_PREFIX")
 }
 
 // config reads the AWS config file. One that is not there is an empty one.
@@ -109,26 +126,41 @@ func (e *configError) Error() string { return "the AWS config file: " + e.err.Er
 func (e *configError) Unwrap() error { return e.err }
 
 // resolve works out the chain of a profile.
-func (a *app) resolve(ctx context.Context, f *awsconfig.File, s *file.Store, profile string, o *mintFlags) (chain.Chain, error) {
-	var listErr error
-	names := sync.OnceValue(func() (names []string) {
-		names, listErr = s.List(ctx, store.AccessKey)
-		return names
-	})
+func (a *app) resolve(ctx context.Context, f *awsconfig.File, profile string, o *mintFlags) (chain.Chain, error) {
+	var hasErr error
 	overrides := chain.Overrides{
 		Region:    o.region,
 		Duration:  o.duration,
 		NoSession: o.noSession,
 		User:      a.user(),
-		Stored:    func(name string) bool { return slices.Contains(names(), name) },
-		Getenv:    a.Getenv,
+		Stored: func(name string) bool {
+			has, err := a.stored(ctx, f, name)
+			if err != nil {
+				hasErr = err
+			}
+			return has
+		},
+		Getenv: a.Getenv,
 	}
 	c, err := chain.Resolve(f, profile, overrides)
-	if listErr != nil {
+	if hasErr != nil {
 		// What was resolved takes the store for an empty one.
-		return chain.Chain{}, fmt.Errorf("listing the access keys: %w", listErr)
+		return chain.Chain{}, hasErr
 	}
 	return c, err
+}
+
+// stored reports whether there is an access key of that name.
+func (a *app) stored(ctx context.Context, f *awsconfig.File, name string) (bool, error) {
+	v, err := a.vaultOf(f, name)
+	if err != nil {
+		return false, err
+	}
+	has, err := v.Has(ctx, store.Key{Kind: store.AccessKey, Name: name})
+	if err != nil {
+		return false, fmt.Errorf("looking for the access key of %q: %w", name, err)
+	}
+	return has, nil
 }
 
 // withoutOuter returns the environment without what an exec around this one has
@@ -150,26 +182,29 @@ func (a *app) withoutOuter(f *awsconfig.File) []string {
 	return slices.DeleteFunc(slices.Clone(a.Environ), func(entry string) bool { return slices.Contains(set, entry) })
 }
 
-// store opens the store that the flags choose. It stays locked until an item is
-// read or written.
-func (a *app) store(ctx context.Context) *file.Store {
-	return file.Open(file.Options{
-		Dir:           a.storeDir(),
-		Passphrase:    a.passphrase,
-		NewPassphrase: a.newPassphrase,
-		PluginUI:      a.pluginUI(ctx),
-		Waiting:       func() { a.say("waiting for another process that is opening the store") },
-		Keep:          a.keep(),
-		TTL:           a.global.unlockTTL,
-	})
+// backendEnv is what backends are given of this process and its user.
+func (a *app) backendEnv() *all.Env {
+	return &all.Env{
+		Getenv:   a.Getenv,
+		Environ:  deliver.Scrub(a.Environ),
+		Home:     a.home(),
+		CacheDir: a.cacheDir(),
+		Display:  a.display(),
+		Ask:      prompt.Passphrase,
+		Say:      a.say,
+		PluginUI: a.pluginUI(),
+		File:     a.fileOptions,
+		Keep:     a.keep(),
+		TTL:      a.global.unlockTTL,
+		Waiting:  func() { a.say("waiting for another process that is opening the store") },
+	}
 }
 
-// keep is what stays unlocked between commands. Whoever keeps several stores,
-// as tests do, keeps them apart; one store is the same by whatever links it is
-// reached.
+// keep is what stays unlocked between commands. Whoever has several homes, as
+// tests do, keeps them apart; one is the same by whatever links it is reached.
 func (a *app) keep() *unlocked.Keep {
 	if a.kept == nil {
-		dir := a.storeDir()
+		dir := a.dataDir()
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
 			dir = real
 		}
@@ -179,32 +214,37 @@ func (a *app) keep() *unlocked.Keep {
 	return a.kept
 }
 
-func (a *app) storeDir() string {
-	dir := a.expandHome(a.global.fileDir)
-	if dir == "" {
-		dir = filepath.Join(a.dataDir(), "store")
-	}
-	if abs, err := filepath.Abs(dir); err == nil {
-		return abs
-	}
-	return dir // the directory we are in is gone; what follows says so
-}
-
-func (a *app) cache(ctx context.Context, s *file.Store) *mint.Cache {
-	id, err := s.ID(ctx)
+// cache returns the cache of sessions that are minted from what is in a store.
+func (a *app) cache(ctx context.Context, v *vault) (*mint.Cache, error) {
+	id, err := v.id(ctx)
 	if err != nil {
 		a.log.Debug("the store can't be told from others", "reason", err)
 	}
+	holder := v
+	if a.global.cacheBackend != "" {
+		s, err := parseSpec(a.backends(), a.global.cacheBackend)
+		if err != nil {
+			return nil, &backendError{"--cache-backend", err}
+		}
+		if holder, err = a.open(s); err != nil {
+			return nil, err
+		}
+	}
 	return &mint.Cache{
-		Dir:     filepath.Join(a.cacheDir(), "sessions"),
-		Store:   s,
-		StoreID: "file:" + id,
+		Dir:     a.sessionDir(),
+		Store:   holder,
+		StoreID: id,
 		Keep:    a.keep(),
 		KeepTTL: a.global.unlockTTL,
-	}
+	}, nil
 }
 
-func (a *app) minter(ctx context.Context, s *file.Store, c chain.Chain, o *mintFlags) (*mint.Minter, error) {
+// sessions is the cache for those who only look at it, or empty it.
+func (a *app) sessions() *mint.Cache { return &mint.Cache{Dir: a.sessionDir()} }
+
+func (a *app) sessionDir() string { return filepath.Join(a.cacheDir(), "sessions") }
+
+func (a *app) minter(ctx context.Context, v *vault, c chain.Chain, o *mintFlags) (*mint.Minter, error) {
 	minTTL := mint.DefaultMinTTL
 	if text := a.Getenv("AWS_MIN_TTL"); text != "" {
 		var err error
@@ -212,11 +252,15 @@ func (a *app) minter(ctx context.Context, s *file.Store, c chain.Chain, o *mintF
 			return nil, &chain.SettingError{Setting: "AWS_MIN_TTL", Value: text, Msg: err.Error()}
 		}
 	}
+	cache, err := a.cache(ctx, v)
+	if err != nil {
+		return nil, err
+	}
 	codes, from := a.tokenCodes(c, o.tokenCode)
 	return &mint.Minter{
-		Store:     s,
+		Store:     v,
 		AWS:       a.aws(c.CABundle),
-		Cache:     a.cache(ctx, s),
+		Cache:     cache,
 		LockDir:   filepath.Join(a.cacheDir(), "locks"),
 		TokenCode: codes,
 		CodesFrom: from,

@@ -20,8 +20,7 @@ end a session that was handed out already: it ends when its time is over.`,
 		ValidArgsFunction: a.completeProfiles,
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		s := a.store(c.Context())
-		n, err := a.cache(c.Context(), s).Clear(func(s mint.Session) bool {
+		n, err := a.sessions().Clear(func(s mint.Session) bool {
 			return len(args) == 0 || s.Profile == args[0]
 		})
 		if err != nil {

@@ -16,8 +16,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"kura/internal/harden"
+	"kura/internal/store"
 	"kura/internal/unlocked"
 )
 
@@ -63,8 +65,14 @@ type app struct {
 	name    string // what the program was called as: "kura" or "aws-vault"
 	global  globalFlags
 	log     *slog.Logger
-	restore func()         // undoes what protects this process, for the child
-	kept    *unlocked.Keep // see keep
+	ctx     context.Context // for what is called by libraries that know none
+	restore func()          // undoes what protects this process, for the child
+	kept    *unlocked.Keep  // see keep
+
+	// The stores, see backend.go.
+	all       []store.Backend
+	opened    map[string]*vault // by spec
+	undecided *vault
 
 	negations bool // a --no- flag is given, so the flags need such forms
 }
@@ -81,6 +89,7 @@ var commands = []struct {
 	{"export", exportCommand},
 	{"clear", clearCommand},
 	{"remove", removeCommand},
+	{"backends", backendsCommand},
 	{"lock", lockCommand},
 	{"store", storeCommand},
 	{"version", versionCommand},
@@ -110,6 +119,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 		// As aws-vault spells it; shells' start-up files do so.
 		args = []string{"completion", strings.TrimPrefix(args[0], "--completion-script-")}
 	}
+	a.ctx = ctx
 	root := a.root(args)
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
@@ -218,8 +228,15 @@ func (a *app) start(c *cobra.Command) error {
 	if err := fill(c.Flags(), a.Getenv, settings); err != nil {
 		return err
 	}
+	a.global.backendForAll = a.given(c.Flags().Lookup("backend"))
 	a.log = slog.New(&logHandler{w: a.Stderr, name: a.name, debug: a.global.debug})
 	return nil
+}
+
+// given reports whether a flag was given for this call, on the command line or
+// in the environment.
+func (a *app) given(f *pflag.Flag) bool {
+	return f.Changed || slices.ContainsFunc(envNames(f), func(name string) bool { return a.Getenv(name) != "" })
 }
 
 // A noHomeError says that the user's home directory is not known.

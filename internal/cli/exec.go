@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -93,7 +94,7 @@ func (a *app) exec(ctx context.Context, profile string, argv []string, o *mintFl
 	if err := deliver.Look(argv[0], a.Environ); err != nil {
 		return err
 	}
-	credentials, err := m.Credentials(ctx, c)
+	credentials, err := a.mint(ctx, m, c)
 	if err != nil {
 		return err
 	}
@@ -138,8 +139,19 @@ func (a *app) credentials(ctx context.Context, profile string, o *mintFlags) (ch
 	if err != nil {
 		return chain.Chain{}, cred.Credentials{}, err
 	}
-	credentials, err := m.Credentials(ctx, c)
+	credentials, err := a.mint(ctx, m, c)
 	return c, credentials, err
+}
+
+// mint carries out a chain. Where the key is gone that was there when its name
+// was noted, another kura has removed it, or another program: the next command
+// looks again.
+func (a *app) mint(ctx context.Context, m *mint.Minter, c chain.Chain) (cred.Credentials, error) {
+	credentials, err := m.Credentials(ctx, c)
+	if _, ok := errors.AsType[*mint.NoKeyError](err); ok {
+		a.forgetNames()
+	}
+	return credentials, err
 }
 
 // plan resolves a profile and returns its chain and what carries it out.
@@ -155,8 +167,17 @@ func (a *app) plan(ctx context.Context, profile string, o *mintFlags) (chain.Cha
 		return chain.Chain{}, nil, err
 	}
 	a.Environ = a.withoutOuter(config)
-	s := a.store(ctx)
-	c, err := a.resolve(ctx, config, s, profile, o)
+	c, err := a.resolve(ctx, config, profile, o)
+	if isMissing(err) && a.forgetNames() {
+		c, err = a.resolve(ctx, config, profile, o)
+	}
+	if err != nil {
+		return chain.Chain{}, nil, err
+	}
+	v, err := a.vault()
+	if key := c.Source.Stored; key != nil {
+		v, err = a.vaultOf(config, key.Name)
+	}
 	if err != nil {
 		return chain.Chain{}, nil, err
 	}
@@ -166,8 +187,15 @@ func (a *app) plan(ctx context.Context, profile string, o *mintFlags) (chain.Cha
 	if o.duration > 0 {
 		a.warnOfCut(c)
 	}
-	m, err := a.minter(ctx, s, c, o)
+	m, err := a.minter(ctx, v, c, o)
 	return c, m, err
+}
+
+// isMissing reports whether a profile can't be resolved for want of a key.
+func isMissing(err error) bool {
+	_, notFound := errors.AsType[*chain.NotFoundError](err)
+	_, noSource := errors.AsType[*chain.NoSourceError](err)
+	return notFound || noSource
 }
 
 // warnOfCut says that a session will not last as long as --duration asks.

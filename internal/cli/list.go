@@ -68,12 +68,23 @@ func (a *app) listing(ctx context.Context) (*listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := a.store(ctx)
-	l := &listing{now: time.Now(), profiles: config.Profiles()}
-	if l.credentials, err = s.List(ctx, store.AccessKey); err != nil {
-		return nil, fmt.Errorf("listing the access keys: %w", err)
+	vaults, err := a.vaults(config)
+	if err != nil {
+		return nil, err
 	}
-	if l.sessions, err = a.cache(ctx, s).List(); err != nil {
+	l := &listing{now: time.Now(), profiles: config.Profiles()}
+	for _, v := range vaults {
+		names, err := v.List(ctx, store.AccessKey)
+		if err != nil {
+			return nil, fmt.Errorf("listing the access keys in %s: %w", v.name(), err)
+		}
+		l.credentials = append(l.credentials, names...)
+	}
+	if len(vaults) > 1 {
+		slices.Sort(l.credentials)
+		l.credentials = slices.Compact(l.credentials)
+	}
+	if l.sessions, err = a.sessions().List(); err != nil {
 		return nil, fmt.Errorf("listing the sessions: %w", err)
 	}
 	return l, nil

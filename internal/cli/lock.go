@@ -14,8 +14,8 @@ func lockCommand(a *app) *cobra.Command {
 cache, unlocked. The next command that needs a key asks for the passphrase
 again. Programs that run keep the session credentials they were given.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.store(c.Context()).Lock(); err != nil {
+		RunE: func(*cobra.Command, []string) error {
+			if err := a.keep().Forget(); err != nil {
 				return fmt.Errorf("locking: %w", err)
 			}
 			return nil

@@ -16,11 +16,11 @@ import (
 
 // passphrase gets the passphrase of the file store: from the environment, from
 // the command that is configured, or from the terminal.
-func (a *app) passphrase(ctx context.Context, attempt int) (string, error) {
+func (a *app) passphrase(ctx context.Context, dir string, attempt int) (string, error) {
 	if pass, ok, err := a.givenPassphrase(ctx); ok || err != nil {
 		return pass, err
 	}
-	question := fmt.Sprintf("Enter passphrase to unlock %q: ", a.storeDir())
+	question := fmt.Sprintf("Enter passphrase to unlock %q: ", dir)
 	if attempt > 1 {
 		question = "That passphrase is wrong. " + question
 	}
@@ -30,14 +30,14 @@ func (a *app) passphrase(ctx context.Context, attempt int) (string, error) {
 // newPassphrase gets the passphrase of a store or a slot to be. A person types
 // it twice: there is nothing yet to try it on. For a slot it has to be typed:
 // what the environment or a command gives opens the store already.
-func (a *app) newPassphrase(ctx context.Context) (string, error) {
-	if _, err := os.Stat(filepath.Join(a.storeDir(), "format")); errors.Is(err, fs.ErrNotExist) {
+func (a *app) newPassphrase(ctx context.Context, dir string) (string, error) {
+	if _, err := os.Stat(filepath.Join(dir, "format")); errors.Is(err, fs.ErrNotExist) {
 		if pass, ok, err := a.givenPassphrase(ctx); ok || err != nil {
 			return pass, err
 		}
 	}
 	for range 3 {
-		pass, err := prompt.Passphrase(ctx, fmt.Sprintf("Enter a new passphrase for %q: ", a.storeDir()))
+		pass, err := prompt.Passphrase(ctx, fmt.Sprintf("Enter a new passphrase for %q: ", dir))
 		if err != nil {
 			return "", err
 		}
@@ -83,7 +83,7 @@ func (e *passphraseCommandError) Error() string { return "the passphrase command
 func (e *passphraseCommandError) Unwrap() error { return e.err }
 
 // pluginUI lets age plugins, which open key slots by hardware, talk to the user.
-func (a *app) pluginUI(ctx context.Context) *plugin.ClientUI {
+func (a *app) pluginUI() *plugin.ClientUI {
 	return &plugin.ClientUI{
 		DisplayMessage: func(name, message string) error {
 			return prompt.Say(fmt.Sprintf("age-plugin-%s: %s", name, message))
@@ -91,15 +91,15 @@ func (a *app) pluginUI(ctx context.Context) *plugin.ClientUI {
 		RequestValue: func(name, question string, secret bool) (string, error) {
 			question = fmt.Sprintf("age-plugin-%s: %s ", name, question)
 			if secret {
-				return prompt.Passphrase(ctx, question)
+				return prompt.Passphrase(a.ctx, question)
 			}
-			return prompt.Line(ctx, question)
+			return prompt.Line(a.ctx, question)
 		},
 		Confirm: func(name, question, yes, no string) (bool, error) {
 			if no == "" {
 				return true, prompt.Say(fmt.Sprintf("age-plugin-%s: %s", name, question))
 			}
-			return prompt.Confirm(ctx, fmt.Sprintf("age-plugin-%s: %s (y: %s, N: %s) ", name, question, yes, no))
+			return prompt.Confirm(a.ctx, fmt.Sprintf("age-plugin-%s: %s (y: %s, N: %s) ", name, question, yes, no))
 		},
 		WaitTimer: func(name string) {
 			a.say(fmt.Sprintf("waiting for age-plugin-%s; touch the device if it blinks", name))

@@ -10,7 +10,6 @@ import (
 	"kura/internal/mint"
 	"kura/internal/prompt"
 	"kura/internal/store"
-	"kura/internal/store/file"
 )
 
 func removeCommand(a *app) *cobra.Command {
@@ -30,14 +29,21 @@ there. The config file is not touched.`,
 	c.Flags().Lookup("sessions-only").Hidden = true
 	c.RunE = func(c *cobra.Command, args []string) error {
 		ctx, profile := c.Context(), args[0]
-		s := a.store(ctx)
 		if sessionsOnly {
-			n, err := a.cache(ctx, s).Clear(func(s mint.Session) bool { return s.Profile == profile })
+			n, err := a.sessions().Clear(func(s mint.Session) bool { return s.Profile == profile })
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(a.Stdout, "Deleted %d sessions.\n", n)
 			return nil
+		}
+		config, err := a.config()
+		if err != nil {
+			return err
+		}
+		s, err := a.vaultOf(config, profile)
+		if err != nil {
+			return err
 		}
 		key := store.Key{Kind: store.AccessKey, Name: profile}
 		names, err := s.List(ctx, store.AccessKey)
@@ -84,8 +90,12 @@ func (e *unconfirmedError) Unwrap() error { return e.err }
 
 // forgetSessionsOf removes the sessions that were minted from an access key
 // that is no longer the one they came from.
-func (a *app) forgetSessionsOf(ctx context.Context, s *file.Store, accessKey string) error {
-	n, err := a.cache(ctx, s).Forget(accessKey)
+func (a *app) forgetSessionsOf(ctx context.Context, v *vault, accessKey string) error {
+	cache, err := a.cache(ctx, v)
+	if err != nil {
+		return err
+	}
+	n, err := cache.Forget(accessKey)
 	if err != nil {
 		return fmt.Errorf("forgetting the sessions of the former access key: %w", err)
 	}

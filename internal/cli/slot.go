@@ -53,8 +53,10 @@ PATH.`,
 	c.Flags().StringVar(&identity, "identity", "", "the plugin's `identity`, such as AGE-PLUGIN-YUBIKEY-1...")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		ctx := c.Context()
-		s := a.store(ctx)
-		var err error
+		s, err := a.fileStore()
+		if err != nil {
+			return err
+		}
 		switch args[0] {
 		case "passphrase":
 			err = s.AddPassphrase(ctx, name)
@@ -94,7 +96,10 @@ func slotListCommand(a *app) *cobra.Command {
 		Long:    "List shows the slots of the file store. It unlocks nothing.",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s := a.store(c.Context())
+			s, err := a.fileStore()
+			if err != nil {
+				return err
+			}
 			slots, err := s.Slots(c.Context())
 			if err != nil {
 				return err
@@ -119,8 +124,11 @@ has copied the slot's file, and knows what opens it, can still open such copies
 of the store as he has.`,
 		Args: exactly("name"),
 		RunE: func(c *cobra.Command, args []string) error {
-			s := a.store(c.Context())
-			err := s.RemoveSlot(c.Context(), args[0])
+			s, err := a.fileStore()
+			if err != nil {
+				return err
+			}
+			err = s.RemoveSlot(c.Context(), args[0])
 			if errors.Is(err, store.ErrNotFound) {
 				return &noSlotError{args[0]}
 			}
@@ -145,7 +153,10 @@ func slotPassphraseCommand(a *app) *cobra.Command {
 		Long:  "Change-passphrase replaces a passphrase slot by one with a new passphrase.",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s := a.store(c.Context())
+			s, err := a.fileStore()
+			if err != nil {
+				return err
+			}
 			if err := s.ChangePassphrase(c.Context()); err != nil {
 				return fmt.Errorf("changing the passphrase: %w", err)
 			}

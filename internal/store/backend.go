@@ -8,7 +8,11 @@ type Backend struct {
 	Name string // as in --backend NAME
 	Help string // what it is, in a few words
 
-	// Settings are what --backend NAME:key=value can say.
+	// Auto says that the backend may be chosen for a user who has not chosen.
+	Auto bool
+
+	// Settings are what --backend NAME:key=value can say. The first is meant
+	// where there is no key: NAME:value.
 	Settings []Setting
 
 	// Open returns the store that the settings choose. It looks at nothing yet
