@@ -71,6 +71,11 @@ func Say(text string) error {
 // Session is the same in all processes that have the same terminal.
 func Session() int { return sessionID() }
 
+// Name returns the name of the controlling terminal, which programs without one
+// of their own (gpg-agent's pinentry) can open, or "" if there is none or the
+// system doesn't tell.
+func Name() string { return terminalName() }
+
 // Files opens the terminal for a command that is to talk to the user: in to
 // read from and out to write to, which may be the same file. The caller closes
 // both.

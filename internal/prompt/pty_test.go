@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"reflect"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,6 +81,8 @@ func helper(what string) {
 		show(strings.TrimSpace(string(answer)), err)
 	case "ask-say":
 		show("", Say("waiting"))
+	case "ask-name":
+		show(Name(), nil)
 	}
 }
 
@@ -171,6 +174,16 @@ func (s *session) end(stdout, screen string) {
 	if s.stdout.String() != stdout || s.screen.String() != screen {
 		s.t.Errorf("answer %q, screen %q, want %q, %q", s.stdout.String(), s.screen.String(), stdout, screen)
 	}
+}
+
+// Only Linux tells; there the name has to be that of the terminal.
+func TestName(t *testing.T) {
+	s := startSession(t, "ask-name", "")
+	name := s.tty.Name()
+	if runtime.GOOS != "linux" {
+		name = ""
+	}
+	s.end(name+answered, "")
 }
 
 func TestAsk(t *testing.T) {

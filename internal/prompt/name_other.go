@@ -1,0 +1,5 @@
+//go:build !linux
+
+package prompt
+
+func terminalName() string { return "" }
