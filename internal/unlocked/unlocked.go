@@ -37,6 +37,14 @@ func (k *Keep) Put(name string, data []byte, ttl time.Duration) error {
 	return put(k.prefix+name, data, ttl)
 }
 
+// Drop drops the secret kept under a name, if there is one.
+func (k *Keep) Drop(name string) error {
+	if k == nil {
+		return nil
+	}
+	return drop(k.prefix + name)
+}
+
 // Forget drops all secrets of the namespace at once, and of those that are named
 // like it with a colon after it.
 func (k *Keep) Forget() error {

@@ -87,6 +87,28 @@ func seconds(ttl time.Duration) int {
 	return int(min((ttl+time.Second-1)/time.Second, math.MaxInt32))
 }
 
+func drop(desc string) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ring, err := ring()
+	if err != nil {
+		return nil // then nothing was kept
+	}
+	id, err := unix.KeyctlSearch(ring, "user", desc, 0)
+	if err == nil {
+		_, err = unix.KeyctlInt(unix.KEYCTL_INVALIDATE, id, 0, 0, 0)
+	}
+	if err != nil && !isGone(err) {
+		return fmt.Errorf("forgetting a secret in the kernel: %w", err)
+	}
+	return nil
+}
+
+// isGone reports whether an error says that there is no such key any more.
+func isGone(err error) bool {
+	return errors.Is(err, unix.ENOKEY) || errors.Is(err, unix.EKEYEXPIRED) || errors.Is(err, unix.EKEYREVOKED)
+}
+
 func forget(prefix string) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -102,7 +124,7 @@ func forget(prefix string) error {
 		if fields := strings.SplitN(desc, ";", 5); descErr != nil || len(fields) < 5 || !strings.HasPrefix(fields[4], prefix) {
 			continue
 		}
-		if _, e := unix.KeyctlInt(unix.KEYCTL_INVALIDATE, id, 0, 0, 0); e != nil && !errors.Is(e, unix.ENOKEY) {
+		if _, e := unix.KeyctlInt(unix.KEYCTL_INVALIDATE, id, 0, 0, 0); e != nil && !isGone(e) {
 			err = errors.Join(err, e)
 		}
 	}

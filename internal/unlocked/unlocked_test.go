@@ -78,6 +78,23 @@ func TestForgetIsOfANamespace(t *testing.T) {
 	want(t, k, "a", "four", true)
 }
 
+func TestDropIsOfOneSecret(t *testing.T) {
+	k, other := open(t), open(t)
+	put(t, k, "a", "one")
+	put(t, k, "a:b", "two")
+	put(t, other, "a", "three")
+	for range 2 { // a secret that is not there is none to drop
+		if err := k.Drop("a"); err != nil {
+			t.Fatal(err)
+		}
+		want(t, k, "a", "", false)
+	}
+	want(t, k, "a:b", "two", true)
+	want(t, other, "a", "three", true)
+	put(t, k, "a", "four")
+	want(t, k, "a", "four", true)
+}
+
 func TestNoTimeKeepsNothing(t *testing.T) {
 	k := open(t)
 	for _, ttl := range []time.Duration{0, -1, -time.Hour} {
@@ -99,6 +116,9 @@ func TestNilKeepsNothing(t *testing.T) {
 		t.Error(err)
 	}
 	want(t, k, "a", "", false)
+	if err := k.Drop("a"); err != nil {
+		t.Error(err)
+	}
 	if err := k.Forget(); err != nil {
 		t.Error(err)
 	}
