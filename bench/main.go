@@ -150,7 +150,7 @@ func (r *rig) setUp(ctx context.Context) error {
 		}
 	}
 	r.env = []string{
-		"HOME=" + r.dir, "PATH=" + os.Getenv("PATH"), "USER=ann", "KURA_FILE_PASSPHRASE=bench",
+		"HOME=" + r.dir, "PATH=" + os.Getenv("PATH"), "USER=ann", "KURA_BACKEND=file", "KURA_FILE_PASSPHRASE=bench",
 		"AWS_CONFIG_FILE=" + filepath.Join(r.dir, "config"), "AWS_ENDPOINT_URL=" + r.cloud.URL,
 	}
 	add := r.command(ctx, r.kura, "add", "--env", "base")

@@ -252,7 +252,7 @@ class Stage:
         self.url = self.aws.stdout.readline().strip()
         state.unlink()
         self.env = {
-            "AWS_ENDPOINT_URL": self.url, "AWS_PAGER": "", "HOME": str(self.home), "LANG": "C.UTF-8", "LOGNAME": "oppara",
+            "AWS_ENDPOINT_URL": self.url, "AWS_PAGER": "", "HOME": str(self.home), "KURA_BACKEND": "file", "LANG": "C.UTF-8", "LOGNAME": "oppara",
             "NODE_PATH": os.environ["NODE_PATH"], "PATH": os.environ["PATH"], "PS1": "$ ", "SHELL": "/bin/bash",
             "TERM": "xterm", "TMPDIR": str(self.dir / "tmp"),
         }

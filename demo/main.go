@@ -187,7 +187,7 @@ func environ(home, bin, url string) []string {
 		}
 	}
 	return append(env,
-		"HOME="+home,
+		"HOME="+home, "KURA_BACKEND=file", // not the keyring of who watches
 		"PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"),
 		"AWS_ENDPOINT_URL="+url,
 		"AWS_PAGER=",
