@@ -29,6 +29,11 @@ type Options struct {
 	// reading a small file. Its directory is made when needed. "" is none.
 	NamesFile string
 
+	// Version returns a text that is another one whenever the names of the
+	// store's items are, or "". It is for stores that tell that more quickly
+	// than the names, and may be nil.
+	Version func(ctx context.Context) (string, error)
+
 	// Keep holds what Get returned of access keys for TTL, so that a store is
 	// unlocked once in that time, however soon its service or gpg-agent locks
 	// itself again. A TTL of zero or less keeps nothing, and Get then always
@@ -182,9 +187,19 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 		return s.o.Store.List(ctx, kind)
 	}
 	defer release()
+	version := ""
+	if s.o.Version != nil {
+		// Before the names: a change that comes between makes it outdated.
+		if version, err = s.o.Version(ctx); err != nil {
+			version = "" // the list says what is wrong
+		}
+		if names, ok := s.notedAt(id, version); ok {
+			return names, nil
+		}
+	}
 	names, err := s.o.Store.List(ctx, kind)
 	if err == nil {
-		s.note(id, names)
+		s.note(id, version, names)
 	}
 	return names, err
 }

@@ -71,6 +71,7 @@ func otherProcess(dir string, args []string) error {
 // A place is where a test has a store and what is near at hand. The calls that
 // reach the store are written down, so that those of other processes count.
 type place struct {
+	version func(context.Context) (string, error)
 	dir       string
 	namespace string // of the keep, or "" to keep nothing
 	faulty    func(method string, key store.Key) (apply bool, err error)
@@ -114,6 +115,7 @@ func (p *place) open() *near.Store {
 		NamesFile: p.path("cache", "names"),
 		LockDir:   p.path("locks"),
 		Waiting:   p.waiting,
+		Version:   p.version,
 	}
 	if p.namespace != "" {
 		o.Keep, o.TTL = unlocked.Open(p.namespace), time.Minute
@@ -388,6 +390,40 @@ func TestHasOfALockedStore(t *testing.T) {
 	if _, err := p.open().Has(t.Context(), key("dev")); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("Has of a store that is not there: %v, want ErrUnavailable", err)
 	}
+}
+
+// Where a store tells that its names are the same as before, it need not tell
+// them again.
+func TestVersion(t *testing.T) {
+	p := newPlace(t)
+	version, versionErr := "1", error(nil)
+	p.version = func(context.Context) (string, error) { return version, versionErr }
+	put(t, p.inner(), "b", "1")
+	put(t, p.inner(), "a\n", "1")
+	list := func(calls string, names ...string) {
+		t.Helper()
+		got, err := p.open().List(t.Context(), store.AccessKey)
+		if err != nil || !slices.Equal(got, names) {
+			t.Errorf("List = %q, %v, want %q", got, err, names)
+		}
+		wantCalls(t, p, calls)
+	}
+	p.calls()
+	list("List", "a\n", "b")
+	list("", "a\n", "b")
+	put(t, p.inner(), "c", "by another program")
+	p.calls()
+	version = "2"
+	list("List", "a\n", "b", "c")
+	list("", "a\n", "b", "c")
+	put(t, p.open(), "d", "by another kura, which forgets the names")
+	p.calls()
+	list("List", "a\n", "b", "c", "d")
+	versionErr = store.ErrLocked
+	list("List", "a\n", "b", "c", "d")
+	version, versionErr = "", nil
+	list("List", "a\n", "b", "c", "d")
+	list("List", "a\n", "b", "c", "d")
 }
 
 func TestGetAsksOnce(t *testing.T) {
