@@ -41,6 +41,10 @@ func (s *Store) notedAt(id, version string) (names []string, ok bool) {
 	if !ok || version == "" || at != hash(version) {
 		return nil, false
 	}
+	return parseNames(lines)
+}
+
+func parseNames(lines []byte) (names []string, ok bool) {
 	for line := range bytes.Lines(lines) {
 		name, ok := store.Unescape(string(bytes.TrimSuffix(line, []byte("\n"))))
 		if !ok {

@@ -171,7 +171,8 @@ func (s *Store) Has(ctx context.Context, key store.Key) (bool, error) {
 	return slices.Contains(names, key.Name), err
 }
 
-// List implements store.Store. It asks the store and notes what it says.
+// List implements store.Store. It asks the store and notes what it says. A store
+// that can't tell its names while it is locked has those that were noted last.
 func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	if kind != store.AccessKey || s.o.NamesFile == "" {
 		return s.o.Store.List(ctx, kind)
@@ -200,6 +201,14 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	names, err := s.o.Store.List(ctx, kind)
 	if err == nil {
 		s.note(id, version, names)
+	}
+	if errors.Is(err, store.ErrLocked) {
+		// Such as KWallet, which tells nothing until it is unlocked.
+		if _, lines, ok := s.read(id); ok {
+			if names, ok = parseNames(lines); ok {
+				return names, nil
+			}
+		}
 	}
 	return names, err
 }

@@ -71,7 +71,7 @@ func otherProcess(dir string, args []string) error {
 // A place is where a test has a store and what is near at hand. The calls that
 // reach the store are written down, so that those of other processes count.
 type place struct {
-	version func(context.Context) (string, error)
+	version   func(context.Context) (string, error)
 	dir       string
 	namespace string // of the keep, or "" to keep nothing
 	faulty    func(method string, key store.Key) (apply bool, err error)
@@ -424,6 +424,22 @@ func TestVersion(t *testing.T) {
 	version, versionErr = "", nil
 	list("List", "a\n", "b", "c", "d")
 	list("List", "a\n", "b", "c", "d")
+}
+
+// A store that tells no names while it is locked has those that were noted.
+func TestListOfALockedStore(t *testing.T) {
+	p := newPlace(t)
+	put(t, p.inner(), "dev", "1")
+	if names, err := p.open().List(t.Context(), store.AccessKey); err != nil || len(names) != 1 {
+		t.Fatalf("List = %q, %v", names, err)
+	}
+	for failure, want := range map[error][]string{store.ErrLocked: {"dev"}, store.ErrUnavailable: nil} {
+		p.faulty = func(string, store.Key) (bool, error) { return false, failure }
+		names, err := p.open().List(t.Context(), store.AccessKey)
+		if !slices.Equal(names, want) || (err == nil) != (want != nil) {
+			t.Errorf("List = %q, %v where the store says %q, want %q", names, err, failure, want)
+		}
+	}
 }
 
 func TestGetAsksOnce(t *testing.T) {
