@@ -51,12 +51,14 @@ AWS config file if it is not there.`,
 	}
 	c.Flags().BoolVar(&o.env, "env", false, "take the key from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	c.Flags().StringVar(&o.csv, "csv", "", "take the key from this `file`, as the AWS console offers it")
-	c.Flags().BoolVar(&o.addConfig, "add-config", true, "add the profile to the AWS config file if it is not there")
+	c.Flags().BoolVar(&o.addConfig, "add-config", true, addConfigUsage)
 	c.Flags().BoolVar(&o.verify, "verify", true, "ask STS whose key it is")
 	c.Flags().StringVar(&o.mfaSerial, "mfa-serial", "", "`ARN` of the MFA device, for the config file")
 	c.RunE = func(c *cobra.Command, args []string) error { return a.add(c.Context(), args[0], &o) }
 	return c
 }
+
+const addConfigUsage = "add a profile to the AWS config file if it is not there"
 
 func (a *app) add(ctx context.Context, profile string, o *addFlags) error {
 	switch {

@@ -189,6 +189,7 @@ func (a *app) backendEnv() *all.Env {
 		Environ:  deliver.Scrub(a.Environ),
 		Home:     a.home(),
 		CacheDir: a.cacheDir(),
+		Terminal: func() (string, bool) { return prompt.Name(), prompt.Works() },
 		Display:  a.display(),
 		Ask:      prompt.Passphrase,
 		Say:      a.say,

@@ -42,12 +42,15 @@ func parseSpec(backends []store.Backend, text string) (spec, error) {
 	for n, part := range strings.Split(rest, ",") {
 		key, value, ok := strings.Cut(part, "=")
 		known := slices.ContainsFunc(s.backend.Settings, func(s store.Setting) bool { return s.Name == key })
+		// What looks like a setting and is none is a slip, not the value of the
+		// first one, which would make a store of that name.
+		bare := !ok || strings.Trim(key, "abcdefghijklmnopqrstuvwxyz-") != ""
 		switch {
 		case ok && known:
-		case n == 0 && len(s.backend.Settings) > 0:
+		case n == 0 && bare && len(s.backend.Settings) > 0:
 			key, value = s.backend.Settings[0].Name, part
 		default:
-			return spec{}, fmt.Errorf("%q: the backend %s has the settings %s", part, name, strings.Join(settingNames(s.backend), ", "))
+			return spec{}, fmt.Errorf("%q is no setting of the backend %s, which has: %s", part, name, strings.Join(settingNames(s.backend), ", "))
 		}
 		s.settings[key] = value
 	}
@@ -87,10 +90,9 @@ func settingNames(b store.Backend) []string {
 	return names
 }
 
-// backendFlags returns the settings of a backend that have flags of their own,
+// ofBackend returns the settings of a backend that have flags of their own,
 // which are aws-vault's.
-func (a *app) backendFlags(name string) map[string]string {
-	g := &a.global
+func (g *globalFlags) ofBackend(name string) map[string]string {
 	settings := map[string]string{}
 	switch name {
 	case "file":
@@ -221,7 +223,7 @@ func (a *app) open(s spec) (*vault, error) {
 	if v := a.opened[s.text]; v != nil {
 		return v, nil
 	}
-	settings := a.backendFlags(s.backend.Name)
+	settings := a.global.ofBackend(s.backend.Name)
 	maps.Copy(settings, s.settings)
 	opened, err := s.backend.Open(settings)
 	if err != nil {
@@ -252,7 +254,7 @@ func (a *app) remember(spec string) error {
 // item is put, or the store has to be unlocked for that. Then it becomes the
 // best that works on this machine, and stays so.
 type undecided struct {
-	*vault      // the file store that is not there, then the one chosen
+	*vault // the file store that is not there, then the one chosen
 	a      *app
 	chosen bool
 }
@@ -303,7 +305,7 @@ func (u *undecided) choose(ctx context.Context) error {
 			u.a.log.Debug("not this backend", "backend", b.Name, "reason", err)
 			continue
 		}
-		fmt.Fprintf(u.a.Stderr, "%s: your access keys will be kept in %s: %s\n", u.a.name, b.Name, b.Help)
+		fmt.Fprintf(u.a.Stderr, "%s: your access keys will be kept in %s (%s); %q shows other places\n", u.a.name, b.Name, b.Help, u.a.name+" backends")
 		u.vault, u.chosen = v, true
 		return nil
 	}

@@ -2,13 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"kura/internal/store"
+	"kura/internal/store/all"
 )
 
 func backendsCommand(a *app) *cobra.Command {
@@ -35,72 +37,107 @@ backend is chosen: see "kura migrate".`,
 		if use == "" {
 			return a.showBackends(c.Context())
 		}
-		s, err := parseSpec(a.backends(), use)
-		if err != nil {
-			return err
-		}
-		if _, err := a.open(s); err != nil {
-			return err
-		}
-		return a.remember(use)
+		return a.useBackend(c.Context(), use)
 	}
 	return c
 }
 
-func (a *app) showBackends(ctx context.Context) error {
-	inUse, err := a.vault()
+// useBackend makes a backend the one of all commands that name none.
+func (a *app) useBackend(ctx context.Context, use string) error {
+	use, err := a.fromAnywhere(use)
 	if err != nil {
 		return err
 	}
-	name := inUse.name()
-	if inUse == a.undecided {
-		name = ""
+	v, err := a.openNamed(use)
+	if err != nil {
+		return err
 	}
-	t := tabwriter.NewWriter(a.Stdout, 16, 4, 2, ' ', 0)
-	fmt.Fprint(t, "Backend\tIn use\tWorks\tWhat it is\n=======\t======\t=====\t==========\n")
-	var why []string
-	for _, b := range a.backends() {
-		v := inUse
-		mark := "yes"
-		if b.Name != name {
-			mark = "-"
-			if v, err = a.openNamed(b.Name); err != nil {
-				return err
+	if err := a.remember(use); err != nil {
+		return err
+	}
+	if _, reason := a.works(ctx, v, nil); reason != "" {
+		a.log.Warn(v.name()+" does not work here at the moment", "reason", reason)
+	}
+	if a.global.backend != "" {
+		a.log.Warn(fmt.Sprintf("%q counts more, which is given by --backend, in the environment or in %s", a.global.backend, a.settingsFile()))
+	}
+	return nil
+}
+
+// fromAnywhere returns a spec that means the same in every directory.
+func (a *app) fromAnywhere(text string) (string, error) {
+	s, err := parseSpec(a.backends(), text)
+	if err != nil || len(s.settings) == 0 {
+		return text, err
+	}
+	var settings []string
+	for _, name := range settingNames(s.backend) {
+		value, ok := s.settings[name]
+		switch {
+		case !ok:
+			continue
+		case name == "dir" || name == "identities":
+			if value, err = filepath.Abs(a.expandHome(value)); err != nil {
+				return "", err
 			}
 		}
-		works, reason := a.works(ctx, v)
+		settings = append(settings, name+"="+value)
+	}
+	return s.backend.Name + ":" + strings.Join(settings, ","), nil
+}
+
+func (a *app) showBackends(ctx context.Context) error {
+	// That the choice is not understood is said below the ones there are.
+	inUse, choiceErr := a.vault()
+	name := ""
+	if choiceErr == nil && inUse != a.undecided {
+		name = inUse.name()
+	}
+	t := tabwriter.NewWriter(a.Stdout, 8, 4, 2, ' ', 0)
+	fmt.Fprint(t, "Backend\tIn use\tWorks\tSettings\tWhat it is\n=======\t======\t=====\t========\t==========\n")
+	var why []string
+	for _, b := range a.backends() {
+		v, mark := inUse, "yes"
+		var err error
+		if b.Name != name {
+			mark = "-"
+			v, err = a.openNamed(b.Name)
+		}
+		works, reason := a.works(ctx, v, err)
 		if reason != "" {
 			why = append(why, b.Name+": "+reason)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", b.Name, mark, works, withSettings(b))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", b.Name, mark, works, strings.Join(settingNames(b), ", "), b.Help)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	if len(why) > 0 {
 		fmt.Fprint(a.Stdout, "\nWhat does not work, and why:\n")
-		return writeLines(a.Stdout, why)
+		if err := writeLines(a.Stdout, why); err != nil {
+			return err
+		}
 	}
-	return nil
+	return choiceErr
 }
 
-// works says in a word or two whether a store can be used and, if not, why.
-func (a *app) works(ctx context.Context, v *vault) (works, reason string) {
+// works says in a word or two whether a store, if it could be opened, can be
+// used, and if not why.
+func (a *app) works(ctx context.Context, v *vault, err error) (works, reason string) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	note, err := v.Check(ctx)
+	note := ""
+	if err == nil {
+		note, err = v.Check(ctx)
+	}
 	switch {
+	case errors.Is(err, all.ErrNoProgram):
+		return "-", "" // it does with a program
+
 	case err != nil:
 		return "no", err.Error()
 	case note == "":
 		return "yes", ""
 	}
 	return "yes, " + note, ""
-}
-
-func withSettings(b store.Backend) string {
-	if len(b.Settings) == 0 {
-		return b.Help
-	}
-	return b.Help + " (" + strings.Join(settingNames(b), ", ") + ")"
 }

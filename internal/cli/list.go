@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -36,11 +37,12 @@ changes nothing.`,
 		if err != nil {
 			return err
 		}
+		var write error
 		switch {
 		case only.json:
-			return l.writeJSON(a.Stdout)
+			write = l.writeJSON(a.Stdout)
 		case only.credentials:
-			return writeLines(a.Stdout, l.credentials)
+			write = writeLines(a.Stdout, l.credentials)
 		case only.profiles:
 			return writeLines(a.Stdout, l.profiles)
 		case only.sessions:
@@ -49,8 +51,10 @@ changes nothing.`,
 				labels = append(labels, l.label(s))
 			}
 			return writeLines(a.Stdout, labels)
+		default:
+			write = l.writeTable(a.Stdout)
 		}
-		return l.writeTable(a.Stdout)
+		return errors.Join(write, l.missing)
 	}
 	return c
 }
@@ -61,6 +65,7 @@ type listing struct {
 	profiles    []string // in the order of the config file
 	credentials []string // names of stored access keys
 	sessions    []mint.Session
+	missing     error // why the access keys of some store are not shown
 }
 
 func (a *app) listing(ctx context.Context) (*listing, error) {
@@ -75,8 +80,8 @@ func (a *app) listing(ctx context.Context) (*listing, error) {
 	l := &listing{now: time.Now(), profiles: config.Profiles()}
 	for _, v := range vaults {
 		names, err := v.List(ctx, store.AccessKey)
-		if err != nil {
-			return nil, fmt.Errorf("listing the access keys in %s: %w", v.name(), err)
+		if err != nil && l.missing == nil {
+			l.missing = fmt.Errorf("listing the access keys in %s: %w", v.name(), err)
 		}
 		l.credentials = append(l.credentials, names...)
 	}

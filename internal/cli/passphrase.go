@@ -12,6 +12,7 @@ import (
 	"filippo.io/age/plugin"
 
 	"kura/internal/prompt"
+	"kura/internal/store/file"
 )
 
 // passphrase gets the passphrase of the file store: from the environment, from
@@ -36,10 +37,18 @@ func (a *app) newPassphrase(ctx context.Context, dir string) (string, error) {
 			return pass, err
 		}
 	}
+	return askTwice(ctx, fmt.Sprintf("Enter a new passphrase for %q: ", dir), a.say)
+}
+
+// askTwice asks for a passphrase to be until it was typed twice in the same way.
+func askTwice(ctx context.Context, question string, say func(string)) (string, error) {
 	for range 3 {
-		pass, err := prompt.Passphrase(ctx, fmt.Sprintf("Enter a new passphrase for %q: ", dir))
+		pass, err := prompt.Passphrase(ctx, question)
 		if err != nil {
 			return "", err
+		}
+		if pass == "" {
+			return "", file.ErrEmptyPassphrase
 		}
 		again, err := prompt.Passphrase(ctx, "Enter it again: ")
 		if err != nil {
@@ -48,7 +57,7 @@ func (a *app) newPassphrase(ctx context.Context, dir string) (string, error) {
 		if pass == again {
 			return pass, nil
 		}
-		a.say("they differ")
+		say("they differ")
 	}
 	return "", errors.New("three times the passphrase was not the same as the one before it")
 }

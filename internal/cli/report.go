@@ -13,6 +13,7 @@ import (
 
 	"kura/internal/awsapi"
 	"kura/internal/awsconfig"
+	"kura/internal/backup"
 	"kura/internal/chain"
 	"kura/internal/deliver"
 	"kura/internal/durable"
@@ -20,7 +21,9 @@ import (
 	"kura/internal/mint"
 	"kura/internal/prompt"
 	"kura/internal/store"
+	"kura/internal/store/all"
 	"kura/internal/store/file"
+	"kura/internal/transfer"
 )
 
 // Exit statuses of kura itself. Those of a command that exec ran are the
@@ -248,10 +251,117 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if errors.Is(err, file.ErrEmptyPassphrase) {
 		hint("choose a passphrase of several words")
 	}
-	if errors.Is(err, store.ErrUnavailable) && len(hints) == 0 {
-		hint("choose another directory with --file-dir or KURA_FILE_DIR")
+	if t, name := all.Diagnose(err); t != "" {
+		hints = append(hints, hintForTrouble(t, name))
 	}
+	if e, ok := errors.AsType[*backendError](err); ok {
+		if e.from == a.choiceFile() {
+			hint(`"@kura backends --use NAME" chooses another`)
+		} else {
+			hint(`"@kura backends" shows the backends and their settings`)
+		}
+	}
+	if errors.Is(err, store.ErrUnavailable) {
+		hints = append(hints, a.hintForBackend(len(hints) > 0)...)
+	}
+	hints = append(hints, a.hintsForTransfer(err)...)
 	return status, hints
+}
+
+// hintForBackend says what else there is when a store does not work.
+func (a *app) hintForBackend(already bool) []string {
+	v, err := a.vault()
+	switch {
+	case err != nil:
+		return nil
+	case v.name() != "file":
+		return []string{`"@kura backends" shows which backends work here; --backend chooses one`}
+	case !already:
+		return []string{"choose another directory with --file-dir or KURA_FILE_DIR"}
+	}
+	return nil
+}
+
+// hintForTrouble says what to do about what keeps a backend from working.
+func hintForTrouble(t all.Trouble, name string) string {
+	switch t {
+	case all.NoBus:
+		return `log in to a desktop, or begin a session bus with "dbus-run-session -- bash"`
+	case all.NoService:
+		return "start a keyring, such as gnome-keyring-daemon or KeePassXC with its Secret Service integration"
+	case all.NoAnswer:
+		return "the service hangs: end it, and it is started anew at the next call"
+	case all.Disabled:
+		return "switch KWallet on in the System Settings of KDE"
+	case all.Dismissed:
+		return "try again, and allow it"
+	case all.Unanswered:
+		return "answer the window that asks, or unlock the keyring before"
+	case all.NobodyToAsk:
+		return "run it in a terminal or where there is a display, or unlock the store there before"
+	case all.Silent:
+		return `unlock the wallet, with "@kura add" or in KWalletManager`
+	case all.WrongPassword:
+		return "try again"
+	case all.NoPasswords:
+		return `"pass init KEY-ID" begins a password store; "gpg --list-secret-keys" shows your keys`
+	case all.NoGPGKey:
+		return fmt.Sprintf(`import the key, or see "gpg --list-secret-keys" for those you have and "pass init" to change from %s`, name)
+	case all.NoPinentry:
+		return `"export GPG_TTY=$(tty)" tells gpg-agent where to ask; it needs a pinentry program for that`
+	case all.NoIdentity:
+		return fmt.Sprintf(`"age-keygen -o %s" makes an identity`, shellWord(name))
+	case all.Full:
+		return "make room in " + name
+	case all.NoProgram:
+		return fmt.Sprintf("install %s, or put it into PATH", name)
+	case all.NotHelper:
+		return `"helper:PROGRAM" takes a program that knows the commands get, store, erase and list of Docker's credential helpers`
+	case all.NoLogon:
+		return "log in at the console or by remote desktop: a session of SSH or a service has no credentials"
+	case all.NoWindows:
+		return `"security unlock-keychain" unlocks the keychain for this session`
+	}
+	return ""
+}
+
+// hintsForTransfer says what to do when keys could not be brought from one place
+// to another.
+func (a *app) hintsForTransfer(err error) (hints []string) {
+	if _, ok := errors.AsType[*placeError](err); ok && errors.Is(err, store.ErrLocked) {
+		if _, ok := a.lookupEnv("AWS_VAULT_FILE_PASSPHRASE"); ok {
+			hints = append(hints, "correct AWS_VAULT_FILE_PASSPHRASE, or unset it to be asked")
+		}
+	}
+	if e, ok := errors.AsType[*credentialsFileError](err); ok {
+		hints = append(hints, fmt.Sprintf("look at %s; AWS_SHARED_CREDENTIALS_FILE names another file", e.name))
+	}
+	if _, ok := errors.AsType[*notThereError](err); ok {
+		hints = append(hints, "--dry-run, without the name of a profile, shows what there is")
+	}
+	if _, ok := errors.AsType[*otherBackendError](err); ok {
+		hints = append(hints, "--backend file, where you have a file store too")
+	}
+	if _, ok := errors.AsType[*copyExistsError](err); ok {
+		hints = append(hints, "move that file away, or do without --backup")
+	}
+	switch {
+	case errors.Is(err, transfer.ErrSamePlace):
+		hints = append(hints, "choose another destination; no key was lost")
+	case errors.Is(err, backup.ErrNoMatch):
+		hints = append(hints, "give the identity that it is encrypted to with --identities-file")
+	case errors.Is(err, backup.ErrWrongPassphrase):
+		hints = append(hints, "try again")
+	case errors.Is(err, backup.ErrIsIdentity):
+		hints = append(hints, "a recipient begins with age1; age-keygen -y prints that of an identity")
+	case errors.Is(err, backup.ErrIsRecipient):
+		hints = append(hints, "an identity begins with AGE-SECRET-KEY- or AGE-PLUGIN-")
+	case errors.Is(err, backup.ErrUnknownKey):
+		hints = append(hints, "age-keygen makes identities, and prints their recipients, which begin with age1")
+	case errors.Is(err, backup.ErrNotBackup), errors.Is(err, backup.ErrDamaged):
+		hints = append(hints, `"@kura backup" writes such files; look for another copy`)
+	}
+	return hints
 }
 
 // hintWithoutTerminal says what does instead of a question.
@@ -261,6 +371,15 @@ func hintWithoutTerminal(err error) string {
 	}
 	if _, ok := errors.AsType[*unconfirmedError](err); ok {
 		return "run it in a terminal, or do without the question with --force"
+	}
+	if _, ok := errors.AsType[*clashError](err); ok {
+		return "run it in a terminal to be asked; --overwrite replaces such keys, --rename stores the new ones under other names"
+	}
+	if e, ok := errors.AsType[*passphraseError](err); ok {
+		return e.instead
+	}
+	if _, ok := errors.AsType[*placeError](err); ok {
+		return "run it in a terminal, or set AWS_VAULT_FILE_PASSPHRASE"
 	}
 	if errors.Is(err, store.ErrLocked) {
 		return "run it in a terminal, or set KURA_FILE_PASSPHRASE or --file-passphrase-command"

@@ -49,7 +49,7 @@ PATH.`,
 		ValidArgs: []string{"passphrase", "recovery", "plugin"},
 	}
 	c.Flags().StringVar(&name, "name", "", "`name` of the slot (default: its kind)")
-	c.Flags().StringVar(&recipient, "recipient", "", "the plugin's `recipient`, such as age1yubikey1...")
+	c.Flags().StringVar(&recipient, "recipient", "", "age `recipient`, such as age1...")
 	c.Flags().StringVar(&identity, "identity", "", "the plugin's `identity`, such as AGE-PLUGIN-YUBIKEY-1...")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		ctx := c.Context()

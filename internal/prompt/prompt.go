@@ -71,6 +71,16 @@ func Say(text string) error {
 // Session is the same in all processes that have the same terminal.
 func Session() int { return sessionID() }
 
+// Works reports whether there is a terminal to ask on.
+func Works() bool {
+	t, err := open()
+	if err != nil {
+		return false
+	}
+	t.Close()
+	return true
+}
+
 // Name returns the name of the controlling terminal, which programs without one
 // of their own (gpg-agent's pinentry) can open, or "" if there is none or the
 // system doesn't tell.

@@ -4,12 +4,18 @@ package all
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"path/filepath"
 	"time"
 
 	"filippo.io/age/plugin"
 
 	"kura/internal/store"
 	"kura/internal/store/file"
+	"kura/internal/store/helper"
+	"kura/internal/store/near"
 	"kura/internal/unlocked"
 )
 
@@ -20,8 +26,11 @@ type Env struct {
 	Home     string   // the user's home directory
 	CacheDir string   // of kura
 
-	TTY     string // name of the terminal that the user sits at, "" if none
-	Display bool   // whether a window can be shown to him
+	// Terminal returns whether the user sits at a terminal, and its name where
+	// the system tells.
+	Terminal func() (name string, ok bool)
+
+	Display bool // whether a window can be shown to him
 
 	// Ask asks on the terminal for a text that is not shown.
 	Ask func(ctx context.Context, question string) (string, error)
@@ -29,7 +38,7 @@ type Env struct {
 	// Say tells the user something on the terminal.
 	Say func(text string)
 
-	PluginUI *plugin.ClientUI               // of age plugins
+	PluginUI *plugin.ClientUI              // of age plugins
 	File     func(dir string) file.Options // "": the directory that there is without a choice
 	Keep     *unlocked.Keep
 	TTL      time.Duration // how long a store stays unlocked
@@ -51,4 +60,58 @@ func Backends(e *Env) []store.Backend {
 	})
 }
 
-func system(*Env) []store.Backend { return nil }
+// near returns a store whose items are kept at hand when they were read once:
+// see package near.
+func (e *Env) near(s store.Opened) store.Opened { return near.Open(e.nearOptions(s)) }
+
+// nearNamed is near for a store whose names are to be at hand too. If version is
+// not nil it tells whether they are still the same.
+func (e *Env) nearNamed(backend string, s store.Opened, version func(context.Context) (string, error)) (store.Opened, error) {
+	id, err := s.ID(context.Background()) // it is made of settings alone
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(backend + ":" + id))
+	o := e.nearOptions(s)
+	o.NamesFile = filepath.Join(e.CacheDir, "names", hex.EncodeToString(sum[:16]))
+	o.Version = version
+	return near.Open(o), nil
+}
+
+func (e *Env) nearOptions(s store.Opened) near.Options {
+	return near.Options{
+		Store:   s,
+		Keep:    e.Keep,
+		TTL:     e.TTL,
+		LockDir: filepath.Join(e.CacheDir, "locks"),
+		Waiting: e.Waiting,
+	}
+}
+
+// helpers is the backend of Docker's credential helpers.
+func (e *Env) helpers() store.Backend {
+	return store.Backend{
+		Name: "helper",
+		Help: "a program that speaks the protocol of Docker's credential helpers",
+		Settings: []store.Setting{
+			{Name: "program", Help: "its path, or NAME of docker-credential-NAME"},
+		},
+		Open: func(settings map[string]string) (store.Opened, error) {
+			if settings["program"] == "" {
+				return nil, ErrNoProgram
+			}
+			tty, terminal := e.Terminal()
+			return e.nearNamed("helper", helper.Open(helper.Options{
+				Program:  settings["program"],
+				Environ:  e.Environ,
+				TTY:      tty,
+				Terminal: terminal,
+				Display:  e.Display,
+				Say:      e.Say,
+			}), nil)
+		},
+	}
+}
+
+// ErrNoProgram says that the backend helper was chosen without its program.
+var ErrNoProgram = errors.New("which program? helper:PROGRAM")
