@@ -29,40 +29,49 @@ var layers = map[string][]string{
 
 	"sessionbus":          {"store"},
 	"store/awsvault":      {"cred", "store"},
-	"store/helper":        {"store"},
+	"store/helper":        {"store", "store/program"},
 	"store/keychain":      {"store"},
 	"store/keyctl":        {"store"},
 	"store/kwallet":       {"sessionbus", "store"},
 	"store/near":          {"durable", "store", "unlocked"},
-	"store/pass":          {"durable", "store"},
-	"store/passage":       {"durable", "store"},
+	"store/pass":          {"durable", "store", "store/program", "store/tree"},
+	"store/passage":       {"durable", "store", "store/tree"},
+	"store/program":       {"store"},
 	"store/secretservice": {"sessionbus", "store"},
+	"store/tree":          {"store"},
 	"store/wincred":       {"store"},
 	"store/live":          {},
 	"transfer":            {"store"},
 	"backup":              {"store"},
-	"store/all": {"store", "store/file", "store/helper", "store/keychain", "store/keyctl", "store/kwallet", "store/near",
-		"store/pass", "store/passage", "store/secretservice", "store/wincred", "unlocked"},
+	"store/all": {"sessionbus", "store", "store/awsvault", "store/file", "store/helper", "store/keychain", "store/keyctl",
+		"store/kwallet", "store/near", "store/pass", "store/passage", "store/program", "store/secretservice",
+		"store/wincred", "unlocked"},
 	"chain":   {"awsconfig"},
+	"foreign": {"awsconfig", "cred", "store"},
 	"awsapi":  {"chain", "cred"},
 	"mfa":     {"durable", "shell"},
 	"shell":   {},
 	"mint":    {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
 	"deliver": {"cred"},
 	"awstest": {},
-	"cli": {"awsapi", "awsconfig", "chain", "cred", "deliver", "durable", "harden", "mfa", "mint", "prompt",
-		"shell", "store", "store/all", "store/file", "unlocked"},
+	"opemu":   {"durable"},
+
+	"onepassword":       {"cred", "durable", "store/program"},
+	"store/onepassword": {"cred", "onepassword", "store"},
+
+	"cli": {"awsapi", "awsconfig", "backup", "chain", "cred", "deliver", "durable", "foreign", "harden", "mfa", "mint", "prompt",
+		"shell", "store", "store/all", "store/file", "transfer", "unlocked"},
 }
 
 // testOnly are the packages that no part of the program may import.
-var testOnly = []string{"awstest", "store/live", "store/storetest"}
+var testOnly = []string{"awstest", "opemu", "store/live", "store/storetest"}
 
 // sdkUsers are the packages that may import the AWS SDK. The program itself
 // signs its few calls by hand: see docs/performance.md.
 var sdkUsers = []string{"awstest"}
 
 // revealers are the packages that may look inside a cred.Secret.
-var revealers = []string{"awsapi", "cred", "deliver"}
+var revealers = []string{"awsapi", "cred", "deliver", "onepassword"}
 
 // environment is what only package cli may touch of the process.
 var environment = []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.Setenv", "os.Exit", "os.Stdin", "os.Stdout", "os.Stderr"}
