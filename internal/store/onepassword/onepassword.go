@@ -1,0 +1,370 @@
+// Package onepassword is a store in the items of a vault of 1Password, which the
+// program op reads and writes. Unlike others this backend knows what it keeps: an
+// access key is in fields of its own, those of 1Password's AWS plugin, so that one
+// item serves both.
+//
+// The item of a key is titled "kura: NAME", escaped as package store does, and
+// has the tag kura. One key can be in an item of the user's own instead.
+package onepassword
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"kura/internal/cred"
+	"kura/internal/onepassword"
+	"kura/internal/store"
+)
+
+const (
+	tag         = "kura"
+	titlePrefix = "kura: "
+)
+
+// Options say which items are meant. All but Client may be left out.
+type Options struct {
+	// Client is shared with what else reads the items in one command, such as a
+	// source of token codes: what one has read the other need not read again.
+	Client *onepassword.Client
+
+	Account string // ID, address or shorthand; "" leaves it to op
+	Vault   string // ID or name; "" leaves it to op
+
+	// Item is the ID or title of an item that holds the key of that Name, in
+	// place of one of kura's.
+	Item, Name string
+}
+
+var (
+	// ErrAccessKeysOnly says that an item was to be stored that is no access
+	// key. The error that wraps it wraps store.ErrUnavailable too.
+	ErrAccessKeysOnly = errors.New("1Password keeps access keys only")
+
+	// ErrNotOurs says that an item was to be removed that is the user's own: it
+	// may hold more than the key. The error that wraps it wraps store.ErrDenied
+	// too.
+	ErrNotOurs = errors.New("the item in 1Password was not made by kura")
+
+	// ErrNoName says that Options.Item was set without Options.Name, or the
+	// other way round. The error that wraps it wraps store.ErrUnavailable too.
+	ErrNoName = errors.New("an item of 1Password needs the name of the key that it holds")
+
+	// errWouldAsk is what there is to say of a store that is locked.
+	errWouldAsk = errors.New("1Password has to ask for approval first")
+)
+
+// A Store is the part of a vault that is kura's.
+type Store struct{ o Options }
+
+var _ store.Opened = (*Store)(nil)
+
+// Open returns the store that the options say. It looks at nothing yet.
+func Open(o Options) *Store { return &Store{o} }
+
+// ID implements store.Opened. It is made of what the options say, so a vault has
+// another one by its name than by its ID.
+func (s *Store) ID(context.Context) (string, error) {
+	id := "vault:" + store.Escape(s.o.Account) + "/" + store.Escape(s.o.Vault)
+	if s.o.Item != "" {
+		id += "/" + store.Escape(s.o.Item) + "/" + store.Escape(s.o.Name)
+	}
+	return id, nil
+}
+
+// Ref returns which item of 1Password holds the access key of that name.
+func (s *Store) Ref(name string) onepassword.Ref {
+	ref := onepassword.Ref{Account: s.o.Account, Vault: s.o.Vault, Item: titlePrefix + store.Escape(name)}
+	if s.isAdopted(name) {
+		ref.Item = s.o.Item
+	}
+	return ref
+}
+
+// isAdopted reports whether a key is in an item of the user's own.
+func (s *Store) isAdopted(name string) bool { return s.o.Item != "" && name == s.o.Name }
+
+// check returns an error if there can be no item of that key, or the options
+// contradict themselves.
+func (s *Store) check(ctx context.Context, key store.Key) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if (s.o.Item == "") != (s.o.Name == "") {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, ErrNoName)
+	}
+	return key.Check()
+}
+
+// Get implements store.Store. It calls op once; an item that this process has
+// read in the last minute it need not call op for.
+func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
+	if err := s.check(ctx, key); err != nil {
+		return nil, err
+	}
+	if key.Kind != store.AccessKey {
+		return nil, key.NotFound()
+	}
+	ref := s.Ref(key.Name)
+	it, err := s.o.Client.Item(ctx, ref)
+	if err != nil {
+		return nil, explain(key, err)
+	}
+	isOurs := it.Title == ref.Item && slices.Contains(it.Tags, tag)
+	if !isOurs && !s.isAdopted(key.Name) || !it.HasKey() {
+		return nil, key.NotFound() // somebody else's, or one that is still to be filled
+	}
+	k, err := it.Key()
+	if err != nil {
+		return nil, explain(key, err)
+	}
+	return cred.Encode(k)
+}
+
+// Put implements store.Store. The data must be what cred.Encode returns for a
+// long-term access key. Other fields of the item stay as they are, but for a
+// session cache, which is emptied: it belongs to the former key.
+func (s *Store) Put(ctx context.Context, key store.Key, data []byte) error {
+	if err := s.check(ctx, key); err != nil {
+		return err
+	}
+	k, err := accessKey(key, data)
+	if err != nil {
+		return err
+	}
+	set := func(it *onepassword.Item) error { return it.SetKey(k) }
+	if s.isAdopted(key.Name) {
+		_, err := s.o.Client.Edit(ctx, s.Ref(key.Name), set)
+		return explain(key, err)
+	}
+	// In one turn, so that two processes do not make two items.
+	return explain(key, s.o.Client.Turn(ctx, func(ctx context.Context) error {
+		var failed error
+		for try := 0; ; try++ {
+			ref, err := s.lookup(ctx, key.Name)
+			if err == nil { // be it that only the reply was lost
+				_, err = s.o.Client.Edit(ctx, ref, set)
+			}
+			if onepassword.KindOf(err) != onepassword.NotFound {
+				return err
+			}
+			if failed != nil && (onepassword.KindOf(failed) != onepassword.Conflict || try == maxTries) {
+				return failed
+			}
+			_, failed = s.o.Client.Create(ctx, s.o.Account, s.o.Vault, onepassword.NewItem{
+				Title: s.Ref(key.Name).Item,
+				Tags:  []string{tag},
+				Key:   k,
+			})
+			if failed == nil || !onepassword.MayBeDone(failed) {
+				return failed
+			}
+		}
+	}))
+}
+
+// maxTries is how often an item is made that conflicts with what others do.
+const maxTries = 4
+
+// accessKey reads what is to be put, and refuses what would not come back as it
+// is.
+func accessKey(key store.Key, data []byte) (cred.Credentials, error) {
+	refused := fmt.Errorf("%s %q: %w: %w", key.Kind, key.Name, store.ErrUnavailable, ErrAccessKeysOnly)
+	if key.Kind != store.AccessKey {
+		return cred.Credentials{}, refused
+	}
+	k, err := cred.Decode(data)
+	if err != nil || !k.LongTerm() || !k.Expires.IsZero() {
+		return cred.Credentials{}, refused
+	}
+	if again, err := cred.Encode(k); err != nil || string(again) != string(data) {
+		return cred.Credentials{}, refused
+	}
+	return k, nil
+}
+
+// lookup returns the item of a key by its ID, from 1Password's server. The error
+// is of the kind NotFound or Ambiguous if there is none, or more than one.
+func (s *Store) lookup(ctx context.Context, name string) (onepassword.Ref, error) {
+	ref := s.Ref(name)
+	all, err := s.o.Client.FreshItems(ctx, s.o.Account, s.o.Vault, tag)
+	if err != nil {
+		return ref, err
+	}
+	failure := &onepassword.Error{Kind: onepassword.NotFound, Command: "op item list"}
+	for _, it := range all {
+		if it.Title == ref.Item && slices.Contains(it.Tags, tag) {
+			failure.Matches = append(failure.Matches, onepassword.Match{Title: it.Title, Vault: it.Vault.Name, ID: it.ID})
+			ref.Vault = it.Vault.ID
+		}
+	}
+	switch len(failure.Matches) {
+	case 0:
+		return ref, failure
+	case 1:
+		ref.Item = failure.Matches[0].ID
+		return ref, nil
+	}
+	failure.Kind = onepassword.Ambiguous
+	return ref, failure
+}
+
+// Delete implements store.Store. The item goes to the archive, where the app can
+// bring it back from. That of a user's own is left alone: ErrNotOurs.
+func (s *Store) Delete(ctx context.Context, key store.Key) error {
+	if err := s.check(ctx, key); err != nil {
+		return err
+	}
+	switch {
+	case key.Kind != store.AccessKey:
+		return key.NotFound()
+	case s.isAdopted(key.Name):
+		return fmt.Errorf("%s %q: %w: %w", key.Kind, key.Name, store.ErrDenied, ErrNotOurs)
+	}
+	err := s.o.Client.Turn(ctx, func(ctx context.Context) error {
+		ref, err := s.lookup(ctx, key.Name)
+		if err == nil {
+			err = s.o.Client.Archive(ctx, ref)
+		}
+		return err
+	})
+	return explain(key, err)
+}
+
+// List implements store.Store. If 1Password would ask for approval the error
+// wraps store.ErrLocked.
+func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
+	if err := s.check(ctx, store.Key{Kind: kind, Name: "any"}); err != nil {
+		return nil, err
+	}
+	if kind != store.AccessKey {
+		return nil, nil
+	}
+	key := store.Key{Kind: kind}
+	if err := s.o.Client.SignedIn(ctx, s.o.Account); err != nil {
+		return nil, wouldAsk(key, err)
+	}
+	all, err := s.o.Client.Items(ctx, s.o.Account, s.o.Vault, tag)
+	if err != nil {
+		return nil, explain(key, err)
+	}
+	var names []string
+	if s.o.Item != "" {
+		names = append(names, s.o.Name)
+	}
+	for _, it := range all {
+		escaped, ok := strings.CutPrefix(it.Title, titlePrefix)
+		if !ok || !slices.Contains(it.Tags, tag) {
+			continue
+		}
+		if name, ok := store.Unescape(escaped); ok && store.Escape(name) == escaped && name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// Has implements store.Opened. An item of the user's own is taken to be there,
+// as it was when it was chosen. For others it is List that knows.
+func (s *Store) Has(ctx context.Context, key store.Key) (bool, error) {
+	if valid := key.Check() == nil; !valid {
+		return false, nil // there can be none of that name
+	}
+	if s.isAdopted(key.Name) && key.Kind == store.AccessKey {
+		return true, s.check(ctx, key)
+	}
+	names, err := s.List(ctx, key.Kind)
+	return slices.Contains(names, key.Name), err
+}
+
+// Check implements store.Opened. It runs op, and asks nobody.
+func (s *Store) Check(ctx context.Context) (string, error) {
+	key := store.Key{Kind: store.AccessKey}
+	if err := s.check(ctx, store.Key{Kind: key.Kind, Name: "any"}); err != nil {
+		return "", err
+	}
+	version, err := s.o.Client.Version(ctx)
+	if err != nil {
+		return "", explain(key, err)
+	}
+	note := "op " + version
+	if !onepassword.Since(version, onepassword.LeastVersion) {
+		note += ", which can't change items"
+	}
+	err = s.o.Client.SignedIn(ctx, s.o.Account)
+	if err == nil {
+		return note, nil
+	}
+	if onepassword.KindOf(err) != onepassword.NotSignedIn || s.o.Client.Headless() {
+		return "", explain(key, err)
+	}
+	// That is also what op says before the app has approved anything.
+	accounts, failed := s.o.Client.Accounts(ctx)
+	if failed != nil {
+		return "", explain(key, failed)
+	}
+	if len(accounts) == 0 {
+		return "", explain(key, err)
+	}
+	return note + ", locked", nil
+}
+
+// Unlock implements store.Opened. 1Password asks for approval, if it has to.
+func (s *Store) Unlock(ctx context.Context) error {
+	if err := s.check(ctx, store.Key{Kind: store.AccessKey, Name: "any"}); err != nil {
+		return err
+	}
+	_, err := s.o.Client.Vaults(ctx, s.o.Account)
+	return explain(store.Key{Kind: store.AccessKey}, err)
+}
+
+// wouldAsk is explain for a call that was to ask nobody.
+func wouldAsk(key store.Key, err error) error {
+	if onepassword.KindOf(err) == onepassword.NotSignedIn {
+		return fmt.Errorf("%w: %w: %w", store.ErrLocked, errWouldAsk, err)
+	}
+	return explain(key, err)
+}
+
+// explain returns an error with the one of package store that it amounts to.
+func explain(key store.Key, err error) error {
+	if err == nil {
+		return nil
+	}
+	var what error
+	_, field := errors.AsType[*onepassword.FieldError](err)
+	_, unwritable := errors.AsType[*onepassword.UnwritableError](err)
+	_, lost := errors.AsType[*onepassword.LostError](err)
+	_, failed := errors.AsType[*onepassword.Error](err)
+	switch {
+	case field, lost:
+		what = store.ErrDamaged
+	case unwritable:
+		what = store.ErrDenied
+	case !failed:
+		return err // that of ctx
+	default:
+		what = explainKind(onepassword.KindOf(err))
+	}
+	if key.Name == "" {
+		return fmt.Errorf("%w: %w", what, err)
+	}
+	return fmt.Errorf("%s %q: %w: %w", key.Kind, key.Name, what, err)
+}
+
+func explainKind(kind onepassword.Kind) error {
+	switch kind {
+	case onepassword.NotFound, onepassword.Archived:
+		return store.ErrNotFound
+	case onepassword.NotSignedIn, onepassword.SessionExpired, onepassword.Locked, onepassword.Unanswered:
+		return store.ErrLocked
+	case onepassword.Dismissed, onepassword.Forbidden, onepassword.TokenDeleted, onepassword.TokenRefused:
+		return store.ErrDenied
+	case onepassword.Ambiguous:
+		return store.ErrDamaged
+	}
+	return store.ErrUnavailable
+}
