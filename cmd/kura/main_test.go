@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main, "dialog": dialog})
+	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main, "dialog": dialog, "confined": confined})
 }
 
 // passphrase is the one of every script's store.
@@ -49,6 +49,10 @@ const passphrase = "correct horse battery staple"
 //	https FILE        AWS is reached by TLS from now on; FILE gets the
 //	                  certificate to trust
 //	mode OCTAL FILE   set the permissions of a file
+//	confined COMMAND...
+//	                  run the command without the kernel's keyrings
+//	gnome-keyring, kwallet, gpg, asked
+//	                  real stores and their state: see services_test.go
 //
 // Everything runs with --debug, so that leaks looks at the most talkative
 // output there is.
@@ -59,6 +63,7 @@ func TestScript(t *testing.T) {
 			cloud := awstest.New(awstest.Config{})
 			cloud.AddUser(inactiveUser)
 			e.Values["cloud"] = cloud
+			e.Values["services"] = services{}
 			e.Defer(cloud.Close)
 			home := filepath.Join(e.WorkDir, "home")
 			for name, value := range map[string]string{
@@ -71,6 +76,9 @@ func TestScript(t *testing.T) {
 				"KURA_FILE_PASSPHRASE": passphrase,
 				"GORACE":               "atexit_sleep_ms=0", // else each kura lasts a second with -race
 				"KURA_UNLOCK_TTL":      "5m",                // nothing of a test stays in the kernel for long
+
+				// The desktop of whoever runs the tests is left alone.
+				"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + filepath.Join(e.WorkDir, "no-bus"),
 			} {
 				e.Setenv(name, value)
 			}
@@ -87,13 +95,22 @@ func TestScript(t *testing.T) {
 			"https": https,
 			"talk":  talk,
 			"mode":  mode,
+
+			"gnome-keyring": gnomeKeyring,
+			"kwallet":       kwallet,
+			"gpg":           gpg,
+			"asked":         asked,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {
+			case "gnome-keyring", "kwallet", "gpg":
+				return installed(serviceNeeds(cond)...)
 			case "root":
 				return os.Geteuid() == 0, nil
 			case "keyring": // secrets can be kept between commands
 				return unlocked.Open("test").Works() == nil, nil
+			case "userns": // a user namespace can be made
+				return exec.Command("unshare", "-Ur", "true").Run() == nil, nil
 			case "tmpfs": // a file system can be mounted
 				dir := t.TempDir()
 				mounted := exec.Command("mount", "-t", "tmpfs", "none", dir).Run() == nil

@@ -19,8 +19,8 @@ func backendsCommand(a *app) *cobra.Command {
 		Use:   "backends",
 		Short: "show where access keys can be kept on this machine",
 		Long: `Backends shows the places where access keys can be kept, whether each works on
-this machine and if not why, and which is in use. It changes nothing and asks
-nothing.
+this machine and if not why, and which is in use. It asks nothing and, without
+--use, changes nothing.
 
 A backend is chosen, in this order, by --backend or KURA_BACKEND; by
 kura_backend in a profile of the AWS config file, for that profile's key; by
@@ -30,7 +30,7 @@ because the one in use fails. What is stored stays where it is when another
 backend is chosen: see "kura migrate".`,
 		Example: `  kura backends
   kura backends --use pass:dir=/home/ann/.password-store`,
-		Args: cobra.NoArgs,
+		Args: exactly(),
 	}
 	c.Flags().Var(specFlag{&use}, "use", "make `NAME[:key=value,...]` the backend of all commands that name none")
 	c.RunE = func(c *cobra.Command, _ []string) error {

@@ -13,6 +13,7 @@ import (
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"kura/internal/backup"
 	"kura/internal/durable"
@@ -52,6 +53,9 @@ FILE may be - for standard output.`,
 }
 
 func (a *app) backup(ctx context.Context, file string, o *backupFlags) error {
+	if out, ok := a.Stdout.(*os.File); ok && file == "-" && term.IsTerminal(int(out.Fd())) {
+		return usagef("a backup is not for a terminal, but for a file or a pipe")
+	}
 	recipients, err := a.recipients(ctx, o)
 	if err != nil {
 		return err
@@ -113,6 +117,9 @@ func (a *app) recipients(ctx context.Context, o *backupFlags) ([]age.Recipient, 
 	var list []age.Recipient
 	if o.recipients != "" {
 		r, err := backup.ParseRecipients(strings.ReplaceAll(o.recipients, ",", "\n"), a.questions(ctx))
+		if e, ok := errors.AsType[*backup.LineError](err); ok {
+			err = e.Err // there are no lines in a flag
+		}
 		if err != nil {
 			return nil, &recipientError{"--recipient", err}
 		}
@@ -277,6 +284,9 @@ func (a *app) readBackup(ctx context.Context, file string, identityFiles []strin
 		identities = append(identities, list...)
 	}
 	contents, err := backup.Read(in, identities)
+	if err != nil && file == "-" {
+		return contents, fmt.Errorf("standard input: %w", err)
+	}
 	if err != nil {
 		return contents, fmt.Errorf("%s: %w", file, err)
 	}

@@ -46,8 +46,8 @@ func importCommand(a *app) *cobra.Command {
   aws-vault[:BACKEND] [PROFILE...]
             in aws-vault's store, in that backend of it (secret-service,
             kwallet, pass, passage, file, keychain or wincred) or in all that
-            are there. aws-vault's own flags and variables say where, such as
-            --pass-dir or AWS_VAULT_FILE_DIR
+            are there. Its own variables say where, such as AWS_VAULT_FILE_DIR,
+            or else its flags, such as --pass-dir
   credentials [PROFILE...]
             in ~/.aws/credentials and ~/.aws/config. When they are stored it
             offers to remove them from the files; every other byte stays
@@ -97,6 +97,9 @@ type find struct {
 func (a *app) importKeys(ctx context.Context, source string, args []string, o *importFlags) error {
 	if err := o.check(); err != nil {
 		return err
+	}
+	if (o.strip || o.backup) && source != "credentials" {
+		return usagef("--strip and --backup are for \"import credentials\"; all else is left as it is")
 	}
 	config, err := a.config()
 	if err != nil {
@@ -401,22 +404,25 @@ func (a *app) findAWSVault(ctx context.Context, config *awsconfig.File, backend 
 	return nil, usagef("stores of aws-vault are read in %s, not in %q", strings.Join(names, ", "), named)
 }
 
-// awsVaultFlags returns the flags that say where aws-vault's store is: those on
-// the command line and in aws-vault's own variables. KURA_FILE_DIR and the
+// awsVaultFlags returns the flags that say where aws-vault's store is: by its own
+// variables or, failing that, on the command line. KURA_FILE_DIR and the
 // settings file say where keys go to, not where they come from.
 func (a *app) awsVaultFlags(given *pflag.FlagSet) *globalFlags {
 	var g globalFlags
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	g.declare(flags)
-	set := func(name, value string) { _ = flags.Set(name, value) } // what is wrong with it was said at the start
 	flags.VisitAll(func(f *pflag.Flag) {
+		value := ""
+		if flag := given.Lookup(f.Name); flag.Changed {
+			value = flag.Value.String()
+		}
 		for _, name := range envNames(f) {
-			if value := a.Getenv(name); value != "" && strings.HasPrefix(name, "AWS_VAULT_") {
-				set(f.Name, value)
+			if v := a.Getenv(name); v != "" && strings.HasPrefix(name, "AWS_VAULT_") {
+				value = v // and the flag says where the keys go to
 			}
 		}
-		if g := given.Lookup(f.Name); g.Changed {
-			set(f.Name, g.Value.String())
+		if value != "" {
+			_ = flags.Set(f.Name, value) // what is wrong with it was said at the start
 		}
 	})
 	g.fileDir = a.expandHome(g.fileDir)

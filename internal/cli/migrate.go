@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +35,7 @@ Sessions are not copied; they are minted anew. "kura backends --use" then makes
 the other backend the one in use.`,
 		Example: `  kura migrate --to secret-service --dry-run
   kura migrate --from file --to pass --delete-source`,
-		Args: cobra.NoArgs,
+		Args: exactly(),
 	}
 	c.Flags().Var(specFlag{&o.from}, "from", "the backend to copy from, as `NAME[:key=value,...]` (default: the one in use)")
 	c.Flags().Var(specFlag{&o.to}, "to", "the backend to copy to, as `NAME[:key=value,...]`")
@@ -82,12 +84,16 @@ func (a *app) migrate(ctx context.Context, o *migrateFlags) error {
 	}
 	var t tally
 	err = a.bringTo(ctx, to, source, &o.transferFlags, &t)
-	a.sumUp(&t, o)
+	if err == nil || t.copied+t.overwritten+t.same+t.skipped+t.failed > 0 {
+		a.sumUp(&t, o)
+	}
 	if err != nil {
 		return fmt.Errorf("migrating to %s: %w", to.name(), err)
 	}
-	if inUse, err := a.vault(); err == nil && inUse == from && !o.dryRun && t.failed == 0 {
-		fmt.Fprintf(a.Stderr, "%s: the backend in use is still %s; %q changes that\n", a.name, from.name(), a.name+" backends --use "+shellWord(o.to))
+	if !o.dryRun && t.failed == 0 {
+		if err := a.sayStillInUse(from, o.to, t.arrived); err != nil {
+			return err
+		}
 	}
 	return t.verdict()
 }
@@ -109,6 +115,29 @@ func (a *app) migration(o *migrateFlags) (from, to *vault, err error) {
 		return nil, nil, usagef("--from and --to are the same backend")
 	}
 	return from, to, nil
+}
+
+// sayStillInUse says what still leads to the backend that keys were copied from.
+func (a *app) sayStillInUse(from *vault, to string, arrived map[string]string) error {
+	config, err := a.config()
+	if err != nil {
+		return err
+	}
+	inUse, err := a.vault()
+	if err != nil {
+		return err
+	}
+	if inUse == from {
+		fmt.Fprintf(a.Stderr, "%s: the backend in use is still %s; %q changes that\n", a.name, from.name(), a.name+" backends --use "+shellWord(to))
+	}
+	for _, name := range slices.Sorted(maps.Keys(arrived)) {
+		section, _ := config.Profile(name)
+		line := section.Line("kura_backend")
+		if v, err := a.vaultOf(config, name); err == nil && v == from && line > 0 {
+			fmt.Fprintf(a.Stderr, "%s: %s:%d: kura_backend of profile %q still says %s\n", a.name, config.Name(), line, name, section.Get("kura_backend"))
+		}
+	}
+	return nil
 }
 
 func (a *app) sumUp(t *tally, o *migrateFlags) {

@@ -184,7 +184,9 @@ func (a *app) explain(err error) (status int, hints []string) {
 	case errors.Is(err, context.Canceled), errors.Is(err, prompt.ErrCanceled):
 		status = exitInterrupt
 	case errors.Is(err, prompt.ErrNoTerminal):
-		hints = append(hints, hintWithoutTerminal(err))
+		if t, _ := all.Diagnose(err); t == "" { // else it has a hint of its own
+			hints = append(hints, hintWithoutTerminal(err))
+		}
 	case errors.Is(err, file.ErrWrongPassphrase):
 		hints = append(hints, a.hintForPassphrase())
 	case errors.Is(err, durable.ErrDiskFull):

@@ -123,6 +123,9 @@ func diagnose(err error) (Trouble, string) {
 	case errors.Is(err, secretservice.ErrWrongPassword):
 		return WrongPassword, ""
 	}
+	if _, ok := errors.AsType[*secretservice.LockedError](err); ok {
+		return NobodyToAsk, "" // what was to ask has failed
+	}
 	if t, name := diagnoseKernel(err); t != "" {
 		return t, name
 	}
