@@ -48,8 +48,9 @@ var layers = map[string][]string{
 		"store/wincred", "unlocked"},
 	"chain":   {"awsconfig"},
 	"foreign": {"awsconfig", "cred", "store"},
+	"doctor":  {"awsconfig", "chain", "foreign"},
 	"awsapi":  {"chain", "cred"},
-	"mfa":     {"durable", "shell"},
+	"mfa":     {"durable", "shell", "store/program"},
 	"shell":   {},
 	"mint":    {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
 	"deliver": {"cred"},
@@ -59,8 +60,8 @@ var layers = map[string][]string{
 	"onepassword":       {"cred", "durable", "store/program"},
 	"store/onepassword": {"cred", "onepassword", "store"},
 
-	"cli": {"awsapi", "awsconfig", "backup", "chain", "cred", "deliver", "durable", "foreign", "harden", "mfa", "mint", "prompt",
-		"shell", "store", "store/all", "store/file", "transfer", "unlocked"},
+	"cli": {"awsapi", "awsconfig", "backup", "chain", "cred", "deliver", "doctor", "durable", "foreign", "harden", "mfa", "mint",
+		"prompt", "shell", "store", "store/all", "store/file", "transfer", "unlocked"},
 }
 
 // testOnly are the packages that no part of the program may import.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"kura/internal/chain"
 	"kura/internal/deliver"
 	"kura/internal/shell"
 )
@@ -47,6 +48,17 @@ func (a *app) runCommand(ctx context.Context, profile, line string) ([]byte, err
 		return nil, errors.New("it printed more than 1 MiB")
 	}
 	return out, err
+}
+
+// commandOf returns the profile whose command a source is, or "".
+func commandOf(s chain.Source) string {
+	switch {
+	case s.Process != nil:
+		return s.Process.Profile
+	case s.WebIdentity != nil && s.WebIdentity.TokenProcess != "":
+		return s.WebIdentity.Profile
+	}
+	return ""
 }
 
 // calledFor reports whether this process was started, near or far, by the

@@ -159,9 +159,6 @@ func (a *app) plan(ctx context.Context, profile string, o *mintFlags) (chain.Cha
 	if strings.TrimSpace(profile) == "" {
 		return chain.Chain{}, nil, usagef("the profile has no name")
 	}
-	if a.calledFor(profile) {
-		return chain.Chain{}, nil, &recursionError{profile}
-	}
 	config, err := a.config()
 	if err != nil {
 		return chain.Chain{}, nil, err
@@ -173,6 +170,9 @@ func (a *app) plan(ctx context.Context, profile string, o *mintFlags) (chain.Cha
 	}
 	if err != nil {
 		return chain.Chain{}, nil, err
+	}
+	if by := commandOf(c.Source); a.calledFor(by) {
+		return chain.Chain{}, nil, &recursionError{by}
 	}
 	v, err := a.vault()
 	if key := c.Source.Stored; key != nil {

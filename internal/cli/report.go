@@ -199,6 +199,9 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if e, ok := errors.AsType[*mfa.UsedError](err); ok {
 		hint("wait %d s for the next code", int(e.Wait.Seconds())+1)
 	}
+	if _, ok := errors.AsType[*lateError](err); ok {
+		hint("run it by hand to see what it waits for; what is cached then is there at once")
+	}
 	if _, ok := errors.AsType[*noHomeError](err); ok {
 		hint("set HOME to your home directory")
 	}

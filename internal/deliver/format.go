@@ -16,10 +16,10 @@ func Formats() []string {
 	return []string{"env", "export-env", "json", "ini", "fish", "powershell", "dotenv"}
 }
 
-// Format returns credentials of a profile as text. The formats env,
-// export-env, json and ini are byte for byte those of aws-vault; fish,
-// powershell and dotenv hold the same variables as env. The region is left out
-// when it is "".
+// Format returns credentials of a profile as text. The formats env, export-env
+// and ini are byte for byte those of aws-vault, as is json but for the
+// AccountId; fish, powershell and dotenv hold the same variables as env. The
+// region is left out when it is "".
 //
 // Nothing is ever printed that a shell would take for something else: a value
 // that a format can't carry is an error, which does not quote it.
@@ -73,7 +73,8 @@ func processJSON(c cred.Credentials) ([]byte, error) {
 		SecretAccessKey string
 		SessionToken    string `json:",omitempty"`
 		Expiration      string `json:",omitempty"`
-	}{1, c.AccessKeyID, c.SecretAccessKey.Reveal(), c.SessionToken.Reveal(), expiration(c)}, "", "  ")
+		AccountID       string `json:"AccountId,omitempty"`
+	}{1, c.AccessKeyID, c.SecretAccessKey.Reveal(), c.SessionToken.Reveal(), expiration(c), c.AccountID}, "", "  ")
 	return append(data, '\n'), err
 }
 

@@ -40,7 +40,8 @@ export AWS_DEFAULT_REGION=eu-west-1
   "AccessKeyId": "ASIAIOSFODNN7EXAMPLE",
   "SecretAccessKey": "wJalr/K7MDENG+bPx=",
   "SessionToken": "IQoJb3Jp//8=",
-  "Expiration": "2026-11-21T05:29:52Z"
+  "Expiration": "2026-11-21T05:29:52Z",
+  "AccountId": "123456789012"
 }
 `},
 		{"json", "admin", "", accessKey, `{

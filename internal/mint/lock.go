@@ -53,6 +53,9 @@ type state struct {
 	// was AWS that refused, which concerns everybody.
 	CodesFrom string   `json:",omitempty"`
 	AWS       *refusal `json:",omitempty"`
+
+	// Early is when an early renewal began that has not succeeded.
+	Early time.Time `json:",omitzero"`
 }
 
 // A refusal is what is passed on of an *awsapi.Error.
@@ -77,14 +80,9 @@ const (
 // mints for himself.
 func (m *Minter) lock(ctx context.Context, key, profile string, cached func() (cred.Credentials, bool, error)) (unlock func(error), got cred.Credentials, err error) {
 	began := m.Now()
-	file := filepath.Join(m.LockDir, key+".lock")
-	stateFile := filepath.Join(m.LockDir, key+".state")
-	if err := durable.PrivateDir(m.LockDir); err != nil {
-		m.Log.Warn("no locks between processes", "reason", err)
-		return func(error) {}, cred.Credentials{}, nil
-	}
+	stateFile := m.stateFile(key)
 	for told := m.Waiting == nil; ; {
-		release, err := durable.TryLock(file)
+		release, err := m.tryLock(key)
 		held := release != nil
 		if err != nil {
 			m.Log.Warn("no locks between processes", "reason", err)
@@ -120,6 +118,16 @@ func (m *Minter) lock(ctx context.Context, key, profile string, cached func() (c
 		}
 	}
 }
+
+// tryLock returns a nil unlock where another process holds the lock of a key.
+func (m *Minter) tryLock(key string) (unlock func(), err error) {
+	if err := durable.PrivateDir(m.LockDir); err != nil {
+		return nil, err
+	}
+	return durable.TryLock(filepath.Join(m.LockDir, key+".lock"))
+}
+
+func (m *Minter) stateFile(key string) string { return filepath.Join(m.LockDir, key+".state") }
 
 // release leaves the reason of a failure for those who wait, if it is one that
 // they would meet as well. What is wrong with this process's terminal, store,

@@ -44,6 +44,17 @@ type Minter struct {
 	// MinTTL is how long cached credentials must still be valid to be used.
 	MinTTL time.Duration
 
+	// Ahead is how long they should be valid where a program is to be served
+	// that asks for new ones well before they expire. What has less left, and
+	// yet enough for MinTTL, is renewed early; where that fails it is handed
+	// out as it is. Half of what a session lasts is enough, so that short ones
+	// are cached at all. 0: nothing is renewed early.
+	Ahead time.Duration
+
+	// CodesTyped says that a person types what TokenCode returns. Nobody is
+	// asked for a code while there are credentials that will do.
+	CodesTyped bool
+
 	Now func() time.Time
 	Log *slog.Logger
 }
@@ -68,6 +79,9 @@ func (m *Minter) prefix(ctx context.Context, c chain.Chain, n int) (cred.Credent
 	key := m.Cache.key(c, n)
 	cached := func() (cred.Credentials, bool, error) { return m.cached(ctx, key) }
 	if got, ok, err := cached(); ok || err != nil {
+		if ok && n == len(c.Steps) {
+			got = m.early(ctx, c, key, got)
+		}
 		return got, err
 	}
 	unlock, got, err := m.lock(ctx, key, c.Profile, cached)
