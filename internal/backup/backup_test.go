@@ -1,6 +1,7 @@
 package backup_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ var made = time.Date(2026, 1, 31, 23, 59, 59, 0, time.UTC)
 
 var items = []backup.Item{
 	{Name: "dev", Data: []byte("AccessKeyID=AKIAIOSFODNN7EXAMPLE\nSecretAccessKey=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n")},
-	{Name: "größe \"eu\"\n", Data: []byte("\x00\xff| = end\n\n\r\nend")},
+	{Name: "größe \"eu\"\n", Data: []byte("\x00\xff| = end\n\n\r\n\u00fc\x7f\nend")},
 	{Name: "empty"},
 }
 
@@ -38,6 +39,7 @@ access-key: "gr\u00f6\u00dfe \"eu\"\n"
 = "\x00\xff| = end\n"
 | 
 = "\r\n"
+= "\u00fc\x7f\n"
 = "end"
 
 access-key: "empty"
@@ -203,7 +205,7 @@ func TestReadRefuses(t *testing.T) {
 	wantError(t, seal(t, strings.Repeat("x", backup.MaxSize+1), to), backup.ErrTooLarge, id)
 	wantError(t, armored(t, file)[:500], backup.ErrDamaged, id)
 	for _, bad := range []string{
-		"kura-backup x\n", "kura-backup 0\n", "kura-backup 1", "kura-backup 1\n",
+		"kura-backup x\n", "kura-backup 0\nmade: 2026-01-31T23:59:59Z\n\nend\n", "kura-backup 1", "kura-backup 1\n",
 		"kura-backup 1\nmade: today\n\nend\n",
 		"kura-backup 1\nmade: 0001-01-01T00:00:00+01:00\n\nend\n",
 		strings.TrimSuffix(text, "end\n"),
@@ -334,6 +336,7 @@ func TestRecipientsAndIdentities(t *testing.T) {
 		"ann@example.com":                     backup.ErrUnknownKey,
 		"ssh-ed25519":                         backup.ErrUnknownKey,
 		"ssh-ed25519 !":                       backup.ErrUnknownKey,
+		strings.Repeat("x", 1<<17):            bufio.ErrTooLong,
 	} {
 		_, err := backup.ParseRecipients("#\n"+text, backup.Questions{})
 		line, isLine := errors.AsType[*backup.LineError](err)

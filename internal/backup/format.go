@@ -21,7 +21,7 @@ const (
 func encode(c Contents) []byte {
 	size := 100
 	for _, item := range c.Items {
-		size += 100 + 4*len(item.Name) + 5*len(item.Data)
+		size += 100 + 4*len(item.Name) + 6*len(item.Data)
 	}
 	text := make([]byte, 0, size) // so that growing leaves no copies behind
 	text = fmt.Appendf(text, "%s%d\nmade: %s\n\n", magic, version, c.Made.UTC().Format(time.RFC3339))

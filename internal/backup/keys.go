@@ -129,7 +129,7 @@ func ParseIdentities(file []byte, q Questions) ([]age.Identity, error) {
 	}
 	text, err := openIdentities(file, q)
 	if err != nil {
-		return nil, fmt.Errorf("the identity file: %w", err)
+		return nil, err
 	}
 	defer clear(text)
 	return parseIdentities(text, q)
@@ -196,7 +196,8 @@ func (q Questions) ui() *plugin.ClientUI {
 // eachLine calls do for the lines that say something. Errors are *LineError.
 func eachLine(text string, do func(line string) error) error {
 	lines := bufio.NewScanner(strings.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -205,7 +206,10 @@ func eachLine(text string, do func(line string) error) error {
 			return &LineError{n, err}
 		}
 	}
-	return lines.Err() // a line of more than 64 KiB
+	if err := lines.Err(); err != nil { // a line of more than 64 KiB
+		return &LineError{n, err}
+	}
+	return nil
 }
 
 // maxWorkFactor is the base-2 logarithm of the greatest cost of scrypt that is

@@ -272,10 +272,14 @@ func (u *undecided) Put(ctx context.Context, key store.Key, data []byte) error {
 	if err := u.choose(ctx); err != nil {
 		return err
 	}
-	if err := u.vault.Put(ctx, key, data); err != nil {
+	if err := u.vault.Unlock(ctx); err != nil {
 		return err
 	}
-	return u.a.remember(u.name())
+	// Before the item: one in a store that nobody looks into would be lost.
+	if err := u.a.remember(u.name()); err != nil {
+		return err
+	}
+	return u.vault.Put(ctx, key, data)
 }
 
 // checkTimeout is how long a backend may take to say whether it works.
@@ -368,6 +372,15 @@ func (a *app) display() bool {
 		return true
 	}
 	return a.Getenv("DISPLAY") != "" || a.Getenv("WAYLAND_DISPLAY") != ""
+}
+
+// drop forgets what is kept of an item, if anything is.
+func (v *vault) drop(ctx context.Context, key store.Key) {
+	if near, ok := v.Opened.(interface {
+		Drop(context.Context, store.Key) error
+	}); ok {
+		_ = near.Drop(ctx, key) // it ends by itself in time
+	}
 }
 
 // forgetNames drops what was noted of the names of access keys, and reports

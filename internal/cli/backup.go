@@ -60,7 +60,12 @@ func (a *app) backup(ctx context.Context, file string, o *backupFlags) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(file); err == nil && file != "-" && !o.force {
+	info, err := os.Lstat(file)
+	switch {
+	case err != nil || file == "-":
+	case !info.Mode().IsRegular():
+		return usagef("%s is there, and is no file that could be replaced", file)
+	case !o.force:
 		yes, err := prompt.Confirm(ctx, fmt.Sprintf("%s is there already. Replace it? (y|N) ", file))
 		if err != nil {
 			return &unconfirmedError{fmt.Errorf("%s is there already: %w", file, err)}
@@ -199,7 +204,7 @@ func (a *app) allKeys(ctx context.Context) ([]backup.Item, error) {
 			if used, err := a.vaultOf(config, name); err != nil || used != v {
 				continue
 			}
-			data, err := v.Get(ctx, store.Key{Kind: store.AccessKey, Name: name})
+			data, err := direct(v).Get(ctx, store.Key{Kind: store.AccessKey, Name: name})
 			if err != nil {
 				return items, fmt.Errorf("reading the access key of %q: %w", name, err)
 			}

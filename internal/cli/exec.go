@@ -13,10 +13,12 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"kura/internal/awsapi"
 	"kura/internal/chain"
 	"kura/internal/cred"
 	"kura/internal/deliver"
 	"kura/internal/mint"
+	"kura/internal/store"
 )
 
 // mintFlags are the flags of the commands that mint credentials.
@@ -150,6 +152,13 @@ func (a *app) mint(ctx context.Context, m *mint.Minter, c chain.Chain) (cred.Cre
 	credentials, err := m.Credentials(ctx, c)
 	if _, ok := errors.AsType[*mint.NoKeyError](err); ok {
 		a.forgetNames()
+	}
+	// So it does where the key is another one by now, as when a password store
+	// was synchronised.
+	if e, ok := errors.AsType[*awsapi.Error](err); ok && e.Kind == awsapi.InvalidKey && c.Source.Stored != nil {
+		if v, ok := m.Store.(*vault); ok {
+			v.drop(ctx, store.Key{Kind: store.AccessKey, Name: c.Source.Stored.Name})
+		}
 	}
 	return credentials, err
 }

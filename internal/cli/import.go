@@ -582,6 +582,10 @@ func (a *app) stripFile(f *awsconfig.File, names []string, backup bool) error {
 	if err != nil {
 		return err
 	}
+	if lines(f)-lines(stripped) != 2*len(names) {
+		// One of them is not the one that is stored.
+		return &severalKeysError{f.Name()}
+	}
 	if backup {
 		name := f.Name() + ".bak"
 		if _, err := os.Lstat(name); err == nil {
@@ -597,6 +601,15 @@ func (a *app) stripFile(f *awsconfig.File, names []string, backup bool) error {
 	}
 	fmt.Fprintf(a.Stdout, "Removed %s from %s.\n", count(len(names), "access key"), f.Name())
 	return nil
+}
+
+func lines(f *awsconfig.File) int { return bytes.Count(f.Bytes(), []byte("\n")) }
+
+// A severalKeysError says that a profile has more than one access key in a file.
+type severalKeysError struct{ name string }
+
+func (e *severalKeysError) Error() string {
+	return fmt.Sprintf("%s has more than one access key of a profile; nothing was removed from it", e.name)
 }
 
 // A copyExistsError says that a file which keys are to be removed from was not

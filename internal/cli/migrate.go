@@ -74,7 +74,10 @@ func (a *app) migrate(ctx context.Context, o *migrateFlags) error {
 			if err := from.Delete(ctx, store.Key{Kind: store.AccessKey, Name: name}); err != nil {
 				return err
 			}
-			return a.forgetSessionsOf(ctx, from, name)
+			if err := a.forgetSessionsOf(ctx, from, name); err != nil {
+				a.log.Warn("the key is deleted, and its sessions are not", "reason", err)
+			}
+			return nil
 		}
 	}
 	if !o.dryRun {
@@ -111,8 +114,10 @@ func (a *app) migration(o *migrateFlags) (from, to *vault, err error) {
 	if to, err = a.openNamed(o.to); err != nil {
 		return nil, nil, err
 	}
-	if from == to {
-		return nil, nil, usagef("--from and --to are the same backend")
+	fromID, fromErr := from.id(a.ctx)
+	toID, toErr := to.id(a.ctx)
+	if from == to || fromID == toID && fromErr == nil && toErr == nil {
+		return nil, nil, usagef("--from and --to are the same store")
 	}
 	return from, to, nil
 }

@@ -347,6 +347,9 @@ func (a *app) hintsForTransfer(err error) (hints []string) {
 	if _, ok := errors.AsType[*otherBackendError](err); ok {
 		hints = append(hints, "--backend file, where you have a file store too")
 	}
+	if _, ok := errors.AsType[*severalKeysError](err); ok {
+		hints = append(hints, "the last of them is stored: look at the file, and remove what you don't need")
+	}
 	if _, ok := errors.AsType[*copyExistsError](err); ok {
 		hints = append(hints, "move that file away, or do without --backup")
 	}
@@ -446,7 +449,7 @@ func hintsForAWS(e *awsapi.Error) []string {
 	case awsapi.Expired:
 		return []string{`"@kura clear" forgets old sessions; try again`}
 	case awsapi.InvalidKey:
-		return []string{`the access key was deleted, made inactive or is mistyped: "@kura add PROFILE" stores another`}
+		return []string{`the access key was deleted, made inactive or is mistyped: "@kura add PROFILE" stores another. If it was replaced elsewhere, run this again`}
 	case awsapi.ClockSkew:
 		return []string{"set this machine's clock"}
 	case awsapi.Throttled, awsapi.Unavailable:

@@ -203,7 +203,7 @@ func only(names, wanted []string) ([]string, error) {
 			return nil, &notThereError{w}
 		}
 	}
-	return wanted, nil
+	return slices.Compact(slices.Sorted(slices.Values(wanted))), nil
 }
 
 // A notThereError says that there is no key of a name to bring.
@@ -216,18 +216,23 @@ func (e *notThereError) Error() string {
 // direct returns a store without what is kept at hand of it: a copy that was
 // never stored would prove nothing.
 func direct(v *vault) store.Store {
+	if u, ok := v.Opened.(*undecided); ok {
+		v = u.vault // decided by now: it was unlocked
+	}
 	if near, ok := v.Opened.(interface{ Direct() store.Opened }); ok {
 		return near.Direct()
 	}
 	return v
 }
 
-// readNamed returns a source of the access keys in a store.
+// readNamed returns a source of the access keys in a store: of what is there
+// now, and not of what was read a while ago.
 func readNamed(v *vault, names []string) transfer.Source {
+	s := direct(v)
 	return transfer.Source{
 		Names: names,
 		Get: func(ctx context.Context, name string) ([]byte, error) {
-			return v.Get(ctx, store.Key{Kind: store.AccessKey, Name: name})
+			return s.Get(ctx, store.Key{Kind: store.AccessKey, Name: name})
 		},
 	}
 }

@@ -43,7 +43,8 @@ type Copy struct {
 type Source struct {
 	Names []string // of the items to bring
 
-	// Get returns the data of an item. They are cleared after use.
+	// Get returns the data of an item. They are cleared after use. Where items
+	// are deleted it must answer from the source, and is asked twice.
 	Get func(ctx context.Context, name string) ([]byte, error)
 
 	// Delete removes an item that has arrived, or that had before, which was
@@ -91,6 +92,10 @@ var (
 	// ErrDiffers says that a store returned other data than it was given.
 	ErrDiffers = errors.New("what was read back is not what was written")
 
+	// ErrChanged says that an item was changed at its source after it was read,
+	// and so was not deleted there.
+	ErrChanged = errors.New("it has changed where it came from, and was not deleted there")
+
 	// ErrSamePlace says that the source and the store are one and the same, by
 	// two names. Nothing was deleted: what was, has been put back.
 	ErrSamePlace = errors.New("the items come from where they are brought to")
@@ -98,8 +103,8 @@ var (
 
 // Run brings all items, one after another. One that fails does not keep the
 // others. An error means that not all were tried: it is that of the store to
-// bring them to as a whole, of Exists, or of ctx. Of the item at which that
-// happened nothing is reported unless it had arrived.
+// bring them to as a whole, of a source that is locked, of Exists, or of ctx. Of
+// the item at which that happened nothing is reported unless it had arrived.
 func (c *Copy) Run(ctx context.Context) error {
 	if c.DryRun {
 		return c.look(ctx)
@@ -141,6 +146,9 @@ func (c *Copy) item(ctx context.Context, name string) error {
 	}
 	if err != nil {
 		r.Err = fmt.Errorf("reading it: %w", err)
+		if errors.Is(err, store.ErrLocked) {
+			return r.Err // or the user would be asked again for each item
+		}
 		c.Report(r)
 		return nil
 	}
@@ -155,7 +163,7 @@ func (c *Copy) item(ctx context.Context, name string) error {
 		r.Deleted, r.Err = c.delete(ctx, r, data)
 	}
 	c.Report(r)
-	if errors.Is(r.Err, ErrSamePlace) {
+	if errors.Is(r.Err, ErrSamePlace) || errors.Is(r.Err, store.ErrLocked) {
 		return r.Err
 	}
 	return nil
@@ -243,30 +251,45 @@ func (c *Copy) put(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
-// delete removes an item that has arrived from the source.
+// delete removes an item that has arrived from the source. What the source has
+// got meanwhile stays, as nobody has brought that anywhere.
 func (c *Copy) delete(ctx context.Context, r Result, data []byte) (deleted bool, err error) {
-	err = c.From.Delete(ctx, r.Name)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return false, fmt.Errorf("deleting it where it came from: %w", err)
-	}
-	if r.Outcome != Same || r.As != r.Name {
+	now, err := c.From.Get(ctx, r.Name)
+	defer clear(now)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("reading it again: %w", err)
+	case !bytes.Equal(now, data):
+		return false, ErrChanged
+	}
+	err = c.From.Delete(ctx, r.Name)
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	if err != nil { // it may be gone all the same
+		err = fmt.Errorf("deleting it where it came from: %w", err)
+	}
+	if r.As != r.Name {
+		return err == nil, err
 	}
 	// One place may have two names, such as a keyring that is also the default
 	// one. Then every item is there already, and now it is gone. It is put back
 	// whatever happens meanwhile.
 	ctx = context.WithoutCancel(ctx)
-	there, err := c.compare(ctx, r.As, data)
-	if err == nil && there == same {
-		return true, nil
+	got, getErr := c.To.Get(ctx, key(r.As))
+	clear(got)
+	if getErr == nil {
+		return err == nil, err
 	}
-	if err := c.put(ctx, r.As, data); err != nil {
-		return true, fmt.Errorf("putting back what is not there any more: %w", err)
+	if putErr := c.put(ctx, r.As, data); putErr != nil {
+		return true, fmt.Errorf("putting back what is not there any more (%w): %w", getErr, putErr)
 	}
-	if err != nil { // nobody can tell, and now it is there in any case
-		return true, nil
+	if errors.Is(getErr, store.ErrNotFound) {
+		return false, ErrSamePlace
 	}
-	return false, ErrSamePlace
+	return err == nil, err // nobody can tell, and now it is there in any case
 }
 
 // What a store holds under a name, as against some data.

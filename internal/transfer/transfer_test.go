@@ -247,6 +247,27 @@ func TestSourceErrors(t *testing.T) {
 	}
 }
 
+// Who has dismissed a question about the source is not asked again for each of
+// its items.
+func TestLockedSource(t *testing.T) {
+	for _, test := range []struct{ method, want string }{
+		{"Get", ""}, {"Delete", "a copied: deleting it where it came from: " + store.ErrLocked.Error()},
+	} {
+		asked := 0
+		from := storetest.Faulty{Store: memory{"a": "1", "b": "2"}, Fail: func(m string, key store.Key) (bool, error) {
+			if m != test.method {
+				return true, nil
+			}
+			asked++
+			return false, store.ErrLocked
+		}}
+		got, err := run(t, transfer.Copy{From: source(t, from, true), To: memory{}})
+		if !errors.Is(err, store.ErrLocked) || got != test.want || asked != 1 {
+			t.Errorf("Run = %v and reports %q after %d questions, want ErrLocked and %q after 1", err, got, asked, test.want)
+		}
+	}
+}
+
 // What can't be proved to have arrived is not deleted.
 func TestUnproved(t *testing.T) {
 	from := memory{"a": "1"}
@@ -286,6 +307,41 @@ func TestSamePlace(t *testing.T) {
 	wantItems(t, m, memory{"a": "1", "b": "2"})
 }
 
+// Nor if deleting fails after it has had its effect.
+func TestSamePlaceAndAFault(t *testing.T) {
+	m, lost := memory{"a": "1"}, errors.New("lost")
+	c := transfer.Copy{From: source(t, m, true), To: m}
+	del := c.From.Delete
+	c.From.Delete = func(ctx context.Context, name string) error { return errors.Join(del(ctx, name), lost) }
+	if _, err := run(t, c); !errors.Is(err, transfer.ErrSamePlace) {
+		t.Errorf("Run = %v, want ErrSamePlace", err)
+	}
+	wantItems(t, m, memory{"a": "1"})
+}
+
+// An item that somebody replaces while it is on its way is not deleted: the new
+// one has not arrived anywhere. Nor is one replaced that has got another at its
+// destination.
+func TestChangedMeanwhile(t *testing.T) {
+	from, to := memory{"a": "1"}, memory{}
+	c := transfer.Copy{From: source(t, from, true), To: storetest.Faulty{Store: to, Fail: func(method string, _ store.Key) (bool, error) {
+		if method == "Put" {
+			from["a"] = "new"
+		}
+		return true, nil
+	}}}
+	wantRun(t, c, "a copied: "+transfer.ErrChanged.Error())
+	wantItems(t, from, memory{"a": "new"})
+
+	c = transfer.Copy{From: source(t, memory{"a": "1"}, true), To: to}
+	c.From.Delete = func(context.Context, string) error {
+		to["a"] = "newer"
+		return nil
+	}
+	wantRun(t, c, "a already there, deleted")
+	wantItems(t, to, memory{"a": "newer"})
+}
+
 func TestCanceled(t *testing.T) {
 	why := errors.New("why")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -294,6 +350,21 @@ func TestCanceled(t *testing.T) {
 		return true, nil
 	}}
 	c := transfer.Copy{From: source(t, memory{"a": "1", "b": "2"}, true), To: to}
+	c.Report = func(r transfer.Result) { t.Errorf("%q was reported as %s", r.Name, r.Outcome) }
+	if err := c.Run(ctx); !errors.Is(err, why) {
+		t.Errorf("Run = %v, want the cause of the cancellation", err)
+	}
+}
+
+// Nor is what an item says of it that was being read just then.
+func TestCanceledWhileReading(t *testing.T) {
+	why := errors.New("why")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	c := transfer.Copy{From: source(t, memory{"a": "1", "b": "2"}, true), To: memory{}}
+	c.From.Get = func(context.Context, string) ([]byte, error) {
+		cancel(why)
+		return nil, errors.New("the program was killed")
+	}
 	c.Report = func(r transfer.Result) { t.Errorf("%q was reported as %s", r.Name, r.Outcome) }
 	if err := c.Run(ctx); !errors.Is(err, why) {
 		t.Errorf("Run = %v, want the cause of the cancellation", err)

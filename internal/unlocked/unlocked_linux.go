@@ -84,7 +84,7 @@ func put(desc string, data []byte, ttl time.Duration) error {
 // seconds rounds up, as a timeout of 0 seconds would be none at all. The kernel
 // counts whole seconds of the clock, so the first one can be short.
 func seconds(ttl time.Duration) int {
-	return int(min((ttl+time.Second-1)/time.Second, math.MaxInt32))
+	return int(min((ttl-1)/time.Second+1, math.MaxInt32))
 }
 
 func drop(desc string) error {

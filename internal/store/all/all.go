@@ -62,7 +62,9 @@ func Backends(e *Env) []store.Backend {
 
 // near returns a store whose items are kept at hand when they were read once:
 // see package near.
-func (e *Env) near(s store.Opened) store.Opened { return near.Open(e.nearOptions(s)) }
+func (e *Env) near(backend string, s store.Opened) store.Opened {
+	return near.Open(e.nearOptions(backend, s))
+}
 
 // nearNamed is near for a store whose names are to be at hand too. If version is
 // not nil it tells whether they are still the same.
@@ -72,15 +74,16 @@ func (e *Env) nearNamed(backend string, s store.Opened, version func(context.Con
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(backend + ":" + id))
-	o := e.nearOptions(s)
+	o := e.nearOptions(backend, s)
 	o.NamesFile = filepath.Join(e.CacheDir, "names", hex.EncodeToString(sum[:16]))
 	o.Version = version
 	return near.Open(o), nil
 }
 
-func (e *Env) nearOptions(s store.Opened) near.Options {
+func (e *Env) nearOptions(backend string, s store.Opened) near.Options {
 	return near.Options{
 		Store:   s,
+		Backend: backend,
 		Keep:    e.Keep,
 		TTL:     e.TTL,
 		LockDir: filepath.Join(e.CacheDir, "locks"),
@@ -102,7 +105,7 @@ func (e *Env) helpers() store.Backend {
 			}
 			tty, terminal := e.Terminal()
 			return e.nearNamed("helper", helper.Open(helper.Options{
-				Program:  settings["program"],
+				Program:  e.expand(settings["program"]),
 				Environ:  e.Environ,
 				TTY:      tty,
 				Terminal: terminal,

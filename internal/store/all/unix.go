@@ -25,7 +25,7 @@ func (e *Env) passwordStores() []store.Backend {
 			{Name: "prefix", Help: "a directory in it"},
 		},
 		Open: func(settings map[string]string) (store.Opened, error) {
-			return e.near(pass.Open(e.pass(settings))), nil
+			return e.near("pass", pass.Open(e.pass(settings))), nil
 		},
 	}, {
 		Name: "passage",
@@ -36,7 +36,7 @@ func (e *Env) passwordStores() []store.Backend {
 			{Name: "identities", Help: "the file of identities"},
 		},
 		Open: func(settings map[string]string) (store.Opened, error) {
-			return e.near(passage.Open(e.passage(settings))), nil
+			return e.near("passage", passage.Open(e.passage(settings))), nil
 		},
 	}}
 }
@@ -46,7 +46,7 @@ func (e *Env) pass(settings map[string]string) pass.Options {
 	return pass.Options{
 		Dir:      e.expand(settings["dir"]),
 		Home:     e.Home,
-		Command:  settings["command"],
+		Command:  e.expand(settings["command"]),
 		Prefix:   settings["prefix"],
 		Environ:  e.Environ,
 		TTY:      tty,

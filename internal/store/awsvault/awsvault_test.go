@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"kura/internal/cred"
@@ -238,6 +239,11 @@ func TestFaultyFiles(t *testing.T) {
 	write(t, dir, "h", seal(t, item, "right", map[string]any{"enc": "A128CBC-HS256"}))
 	write(t, dir, "i", seal(t, item, "right", map[string]any{"crit": []string{"exp"}}))
 	write(t, dir, "j", seal(t, `{"Key":"x"}`, "right", nil))
+	write(t, dir, "l", seal(t, item, "right", map[string]any{"zip": "DEF"}))
+	short := strings.Split(good, ".")
+	short[1] = "AAAA" // the wrapped key
+	write(t, dir, "m", strings.Join(short, "."))
+	write(t, dir, "%6b", good) // whose entry is called as the directory k
 	write(t, dir, "oidc:https:%2F%2Fx", "")
 	if err := os.Mkdir(filepath.Join(dir, "k"), 0o700); err != nil {
 		t.Fatal(err)
@@ -253,6 +259,7 @@ func TestFaultyFiles(t *testing.T) {
 	}{
 		{"a", nil}, {"b", store.ErrDamaged}, {"c", store.ErrDamaged}, {"d", store.ErrDamaged}, {"e", ErrForeign},
 		{"f", ErrWrongPassphrase}, {"g", ErrForeign}, {"h", ErrForeign}, {"i", ErrForeign}, {"j", ErrForeign},
+		{"k", ErrForeign}, {"l", ErrForeign}, {"m", store.ErrDamaged},
 	}
 	if len(got.Items) != len(want) {
 		t.Fatalf("Items = %v, want %d", got.Items, len(want))

@@ -97,7 +97,13 @@ func (f *files) unlock(ctx context.Context, names []string) error {
 }
 
 func (f *files) read(name string) (*token, error) {
-	file, err := os.Open(filepath.Join(f.dir, fileName(name)))
+	path := filepath.Join(f.dir, fileName(name))
+	// The name may be that of another file than the one which List has seen: to
+	// open a pipe would be to wait for ever.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: it is not a file", ErrForeign)
+	}
+	file, err := os.Open(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w: %w", store.ErrNotFound, err)

@@ -15,9 +15,9 @@ import (
 //	kura names 1 <32 digits> <8 digits> <32 digits>
 //
 // where the digits are a hash of the store's ID, the CRC-32 of what follows, and
-// a hash of what Options.Version said: then a line for each name, escaped. A file that is cut short, spoiled, or another
-// store's is as good as none. It is written in place, as whoever reads it
-// half-written sees that it is.
+// a hash of what Options.Version said: then a line for each name, escaped. A file
+// that is cut short, spoiled, or another store's is as good as none. It is
+// written in place, as whoever reads it half-written sees that it is.
 const namesMagic = "kura names 1 "
 
 // maxNames is the greatest size of the file in bytes. More names than go into it

@@ -25,6 +25,10 @@ import (
 type Options struct {
 	Store store.Opened // which to ask
 
+	// Backend is the name of its backend. With the store's ID, which is that
+	// of one store of its backend only, it tells the store from all others.
+	Backend string
+
 	// NamesFile holds the names of the access keys, so that Has is answered by
 	// reading a small file. Its directory is made when needed. "" is none.
 	NamesFile string
@@ -98,11 +102,21 @@ func (s *Store) ID(ctx context.Context) (string, error) { return s.o.Store.ID(ct
 // Check implements store.Opened.
 func (s *Store) Check(ctx context.Context) (string, error) { return s.o.Store.Check(ctx) }
 
+// id returns what tells the store from all others, or "" for one that was never
+// used.
+func (s *Store) id(ctx context.Context) (string, error) {
+	id, err := s.o.Store.ID(ctx)
+	if err != nil || id == "" {
+		return "", err
+	}
+	return s.o.Backend + ":" + id, nil
+}
+
 // Unlock implements store.Opened. It asks the store however much is kept, as
 // that would not do for a Put. Processes do so one after another, and those that
 // come later find it unlocked.
 func (s *Store) Unlock(ctx context.Context) error {
-	id, err := s.o.Store.ID(ctx)
+	id, err := s.id(ctx)
 	if err != nil {
 		return err
 	}
@@ -122,7 +136,7 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	id, err := s.o.Store.ID(ctx)
+	id, err := s.id(ctx)
 	if err != nil || id == "" || s.o.TTL <= 0 {
 		return s.o.Store.Get(ctx, key)
 	}
@@ -157,7 +171,7 @@ func (s *Store) Has(ctx context.Context, key store.Key) (bool, error) {
 	if key.Kind != store.AccessKey || s.o.NamesFile == "" {
 		return s.o.Store.Has(ctx, key)
 	}
-	id, err := s.o.Store.ID(ctx)
+	id, err := s.id(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -177,10 +191,24 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	if kind != store.AccessKey || s.o.NamesFile == "" {
 		return s.o.Store.List(ctx, kind)
 	}
-	id, err := s.o.Store.ID(ctx)
+	id, err := s.id(ctx)
 	if err != nil {
 		return nil, err
 	}
+	names, err := s.list(ctx, id, kind)
+	if errors.Is(err, store.ErrLocked) {
+		// Such as KWallet, which tells nothing until it is unlocked.
+		if _, lines, ok := s.read(id); ok {
+			if names, ok := parseNames(lines); ok {
+				return names, nil
+			}
+		}
+	}
+	return names, err
+}
+
+// list asks the store for the names of access keys and notes them.
+func (s *Store) list(ctx context.Context, id string, kind store.Kind) ([]string, error) {
 	// Names that were read while somebody changes them must not be noted. Nor
 	// is it worth waiting: who holds the lock may be asking the user.
 	release := s.tryLock(id)
@@ -191,6 +219,7 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	version := ""
 	if s.o.Version != nil {
 		// Before the names: a change that comes between makes it outdated.
+		var err error
 		if version, err = s.o.Version(ctx); err != nil {
 			version = "" // the list says what is wrong
 		}
@@ -201,14 +230,6 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	names, err := s.o.Store.List(ctx, kind)
 	if err == nil {
 		s.note(id, version, names)
-	}
-	if errors.Is(err, store.ErrLocked) {
-		// Such as KWallet, which tells nothing until it is unlocked.
-		if _, lines, ok := s.read(id); ok {
-			if names, ok = parseNames(lines); ok {
-				return names, nil
-			}
-		}
 	}
 	return names, err
 }
@@ -234,7 +255,7 @@ func (s *Store) change(ctx context.Context, key store.Key, do func() error) erro
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	id, err := s.o.Store.ID(ctx)
+	id, err := s.id(ctx)
 	if err != nil {
 		return err
 	}
@@ -271,6 +292,16 @@ func (s *Store) Forget() bool {
 		err = durable.Overwrite(s.o.NamesFile, nil, 0o600)
 	}
 	return err == nil || !s.mistrust.Swap(true)
+}
+
+// Drop forgets what is kept of an item. It is for who has found that it is not
+// what the store holds any more.
+func (s *Store) Drop(ctx context.Context, key store.Key) error {
+	id, err := s.o.Store.ID(ctx)
+	if err != nil {
+		return err
+	}
+	return s.o.Keep.Drop(keepName(id, key))
 }
 
 // kept returns what is kept of an item, unless its name is known to be gone.

@@ -440,7 +440,51 @@ func TestListOfALockedStore(t *testing.T) {
 			t.Errorf("List = %q, %v where the store says %q, want %q", names, err, failure, want)
 		}
 	}
+
+	// Nor does it matter that another process is just asking the user.
+	files, err := filepath.Glob(p.path("locks", "*.lock"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		release, err := durable.TryLock(name)
+		if err != nil || release == nil {
+			t.Fatal(err)
+		}
+		defer release()
+	}
+	p.faulty = func(string, store.Key) (bool, error) { return false, store.ErrLocked }
+	if names, err := p.open().List(t.Context(), store.AccessKey); err != nil || len(names) != 1 {
+		t.Errorf("List = %q, %v while another process asks, want dev", names, err)
+	}
 }
+
+// Stores of two backends may have the same ID, such as a directory that both
+// pass and passage have used.
+func TestStoresOfTwoBackends(t *testing.T) {
+	p := keeping(t)
+	open := func(backend, data string) *near.Store {
+		return near.Open(near.Options{
+			Store:   item{data: data},
+			Backend: backend,
+			LockDir: p.path("locks"),
+			Keep:    unlocked.Open(p.namespace),
+			TTL:     time.Minute,
+		})
+	}
+	want(t, open("pass", "1"), "dev", "1")
+	want(t, open("passage", "2"), "dev", "2")
+	want(t, open("pass", "3"), "dev", "1") // it is kept
+}
+
+// item is a store that holds an item of every name.
+type item struct {
+	store.Opened
+	data string
+}
+
+func (i item) ID(context.Context) (string, error)             { return "dir:/store", nil }
+func (i item) Get(context.Context, store.Key) ([]byte, error) { return []byte(i.data), nil }
 
 func TestGetAsksOnce(t *testing.T) {
 	p := keeping(t)
@@ -687,6 +731,47 @@ func TestFaults(t *testing.T) {
 	}
 	p.faulty = nil
 	want(t, p.open(), "dev", "1")
+}
+
+// Who changes an item without the lock drops what others have kept meanwhile.
+func TestChangeWithoutTheLock(t *testing.T) {
+	p := keeping(t)
+	put(t, p.open(), "dev", "old")
+	s := near.Open(near.Options{
+		Store: storeWith{p.inner(), func() { want(t, p.open(), "dev", "old") }},
+		Keep:  unlocked.Open(p.namespace),
+	})
+	put(t, s, "dev", "new")
+	want(t, p.open(), "dev", "new")
+}
+
+// storeWith does something before each Put.
+type storeWith struct {
+	store.Opened
+	before func()
+}
+
+func (s storeWith) Put(ctx context.Context, key store.Key, data []byte) error {
+	s.before()
+	return s.Opened.Put(ctx, key, data)
+}
+
+// More names than are noted are asked for, and those before are not taken for
+// all.
+func TestTooManyNames(t *testing.T) {
+	p := newPlace(t)
+	open := func(names int) *near.Store {
+		return near.Open(near.Options{
+			Store:     fixed{names: make([]string, names)},
+			NamesFile: p.path("cache", "names"),
+			LockDir:   p.path("locks"),
+		})
+	}
+	wantHas(t, open(1), "profile-99999", false)
+	if _, err := open(100_000).List(t.Context(), store.AccessKey); err != nil {
+		t.Fatal(err)
+	}
+	wantHas(t, open(100_000), "profile-99999", true)
 }
 
 // A process that dies right after it has changed an item leaves nothing outdated.
