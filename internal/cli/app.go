@@ -186,14 +186,16 @@ func (a *app) withoutOuter(f *awsconfig.File) []string {
 func (a *app) backendEnv() *all.Env {
 	return &all.Env{
 		Getenv:   a.Getenv,
-		Environ:  deliver.Scrub(a.Environ),
+		Environ:  func() []string { return deliver.Scrub(a.Environ) },
 		Home:     a.home(),
 		CacheDir: a.cacheDir(),
 		Terminal: func() (string, bool) { return prompt.Name(), prompt.Works() },
 		Display:  a.display(),
-		Ask:      prompt.Passphrase,
+		Ask: func(ctx context.Context, question string) (string, error) {
+			return prompt.Passphrase(ctx, question+": ")
+		},
 		Say:      a.say,
-		PluginUI: a.pluginUI(),
+		PluginUI: a.pluginUI,
 		File:     a.fileOptions,
 		Keep:     a.keep(),
 		TTL:      a.global.unlockTTL,

@@ -22,9 +22,9 @@ import (
 // Env is what backends are given.
 type Env struct {
 	Getenv   func(string) string
-	Environ  []string // of the programs that backends run
-	Home     string   // the user's home directory
-	CacheDir string   // of kura
+	Environ  func() []string // of the programs that backends run
+	Home     string          // the user's home directory
+	CacheDir string          // of kura
 
 	// Terminal returns whether the user sits at a terminal, and its name where
 	// the system tells.
@@ -38,7 +38,7 @@ type Env struct {
 	// Say tells the user something on the terminal.
 	Say func(text string)
 
-	PluginUI *plugin.ClientUI              // of age plugins
+	PluginUI func() *plugin.ClientUI       // of age plugins
 	File     func(dir string) file.Options // "": the directory that there is without a choice
 	Keep     *unlocked.Keep
 	TTL      time.Duration // how long a store stays unlocked
@@ -106,7 +106,7 @@ func (e *Env) helpers() store.Backend {
 			tty, terminal := e.Terminal()
 			return e.nearNamed("helper", helper.Open(helper.Options{
 				Program:  e.expand(settings["program"]),
-				Environ:  e.Environ,
+				Environ:  e.Environ(),
 				TTY:      tty,
 				Terminal: terminal,
 				Display:  e.Display,

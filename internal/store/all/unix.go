@@ -48,7 +48,7 @@ func (e *Env) pass(settings map[string]string) pass.Options {
 		Home:     e.Home,
 		Command:  e.expand(settings["command"]),
 		Prefix:   settings["prefix"],
-		Environ:  e.Environ,
+		Environ:  e.Environ(),
 		TTY:      tty,
 		Terminal: terminal,
 		Display:  e.Display,
@@ -64,7 +64,7 @@ func (e *Env) passage(settings map[string]string) passage.Options {
 		IdentitiesFile: or(e.expand(settings["identities"]), e.Getenv("PASSAGE_IDENTITIES_FILE")),
 		RecipientsFile: e.Getenv("PASSAGE_RECIPIENTS_FILE"),
 		Recipients:     e.Getenv("PASSAGE_RECIPIENTS"),
-		PluginUI:       e.PluginUI,
+		PluginUI:       e.PluginUI(),
 		Passphrase:     e.Ask,
 	}
 }
