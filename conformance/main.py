@@ -7,6 +7,7 @@ import sys
 import clients
 import interrupted
 import memory
+import process
 import terminal
 import traces
 import vault
@@ -20,7 +21,7 @@ def main(work):
     parts = []
     for program in ("kura", "aws-vault"):
         parts += [(vault.checks, program, tools), (traces.checks, program, tools)]
-    parts += [(clients.checks, tools), (terminal.checks,), (memory.checks,), (interrupted.checks,)]
+    parts += [(clients.checks, tools), (process.checks, tools), (terminal.checks,), (memory.checks,), (interrupted.checks,)]
     parts += [(traces.checks_of_arguments, watcher)]  # of all that has run before
     for checks, *about in parts:
         try:
