@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"reflect"
 	"strings"
 	"testing"
@@ -340,7 +338,7 @@ func TestRecipientsAndIdentities(t *testing.T) {
 	} {
 		_, err := backup.ParseRecipients("#\n"+text, backup.Questions{})
 		line, isLine := errors.AsType[*backup.LineError](err)
-		if !errors.Is(err, want) || isLine == (want == backup.ErrNoRecipients) || isLine && line.Line != 2 {
+		if !errors.Is(err, want) || isLine == errors.Is(want, backup.ErrNoRecipients) || isLine && line.Line != 2 {
 			t.Errorf("ParseRecipients(%.12q) = %v, want %v in line 2", text, err, want)
 		}
 		if err != nil && len(text) > 20 && strings.Contains(err.Error(), text[12:]) {
@@ -406,33 +404,6 @@ func TestPluginIsMissing(t *testing.T) {
 	if _, err := backup.Read(bytes.NewReader(write(t, newIdentity(t).Recipient())), ids); !errors.As(err, &missing) {
 		t.Errorf("Read: %v, want a NotFoundError", err)
 	}
-}
-
-// program returns the path of a program that the test needs.
-func program(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("KURA_TEST_STORES") == "all":
-		t.Fatalf("the program %s is missing", name)
-	}
-	t.Skipf("the program %s is missing", name)
-	return ""
-}
-
-func run(t testing.TB, stdin []byte, name string, args ...string) []byte {
-	t.Helper()
-	cmd := exec.Command(program(t, name), args...)
-	cmd.Stdin = bytes.NewReader(stdin)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %q: %v: %s", name, args, err, &stderr)
-	}
-	return out
 }
 
 // What is written can be read, whatever it is.

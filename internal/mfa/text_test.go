@@ -1,6 +1,7 @@
 package mfa
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"testing"
@@ -150,7 +151,7 @@ func FuzzAssuanAnswer(f *testing.F) {
 		if got, err := assuanAnswer([]byte(output), n); got != pin || err != nil {
 			t.Errorf("assuanAnswer(%q, %d) = %q, %v, want %q", output, n, got, err, pin)
 		}
-		if got, err := assuanAnswer([]byte(output), n+1); got != "" || err != errNoReply {
+		if got, err := assuanAnswer([]byte(output), n+1); got != "" || !errors.Is(err, errNoReply) {
 			t.Errorf("assuanAnswer(%q, %d) = %q, %v, want errNoReply", output, n+1, got, err)
 		}
 	})

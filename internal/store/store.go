@@ -42,6 +42,9 @@ func (k Key) Check() error {
 	return nil
 }
 
+// IsValid reports whether an item can have the key.
+func (k Key) IsValid() bool { return k.Check() == nil }
+
 // NotFound returns an error that wraps ErrNotFound and says which item it is.
 func (k Key) NotFound() error { return fmt.Errorf("%s %q: %w", k.Kind, k.Name, ErrNotFound) }
 

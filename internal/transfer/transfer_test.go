@@ -416,7 +416,7 @@ func TestFaults(t *testing.T) {
 						if calls++; calls != n {
 							return true, nil
 						}
-						if failure == context.Canceled {
+						if errors.Is(failure, context.Canceled) {
 							defer cancel()
 							return true, nil
 						}

@@ -200,9 +200,12 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 
 // Has implements store.Opened.
 func (s *Store) Has(ctx context.Context, key store.Key) (bool, error) {
+	if !key.IsValid() {
+		return false, nil // there can be none of that name
+	}
 	path, err := s.itemPath(key)
 	if err != nil {
-		return false, nil // there can be none of that name
+		return false, err
 	}
 	if used, err := s.look(ctx); !used || err != nil {
 		return false, err

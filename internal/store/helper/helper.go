@@ -140,7 +140,7 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 			if loadErr == nil {
 				return data, nil
 			}
-			if ctx.Err() != nil {
+			if !mayBeTorn(loadErr) {
 				return nil, loadErr
 			}
 			if err == nil {
@@ -148,6 +148,14 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 			}
 		}
 	}
+}
+
+// mayBeTorn reports whether an error of load can be that of a version which is
+// not there any more, or not yet whole. Of helpers that don't say so in Docker's
+// words, every refusal can.
+func mayBeTorn(err error) bool {
+	e, refused := errors.AsType[*Error](err)
+	return errors.Is(err, store.ErrDamaged) || refused && !e.Locked
 }
 
 // load returns the data of a version.
@@ -240,11 +248,14 @@ func (s *Store) saveParts(ctx context.Context, head entry, parts []string) error
 			runCtx = context.WithoutCancel(ctx)
 		}
 		if err := s.store(runCtx, e, parts[i-1]); err != nil {
+			// One that did not answer is not waited for again and again.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.CallTimeout)
+			defer cancel()
 			for ; i <= len(parts); i++ {
 				if e.part = i; i == 1 {
 					e.part = 0
 				}
-				_ = s.erase(context.WithoutCancel(ctx), e) // it may not be there
+				_ = s.erase(ctx, e) // it may not be there
 			}
 			return err
 		}
@@ -305,7 +316,7 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 
 // Has implements store.Opened. It runs the helper.
 func (s *Store) Has(ctx context.Context, key store.Key) (bool, error) {
-	if check(key) != nil {
+	if !key.IsValid() {
 		return false, nil // there can be none of that name
 	}
 	all, err := s.list(ctx)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +46,10 @@ func TestMain(m *testing.M) {
 // is its mode.
 func credentialHelper(mode, action string) int {
 	stdin, _ := io.ReadAll(os.Stdin)
+	if mode, ok := strings.CutSuffix(mode, " get"); ok && action == "get" {
+		os.CreateTemp(os.Getenv("TEST_HELPER_DIR"), "asked")
+		return credentialHelper(mode, action)
+	}
 	switch mode {
 	case "text":
 		fmt.Println("Usage: something else", "hunter2")
@@ -77,6 +82,9 @@ func credentialHelper(mode, action string) int {
 	file := filepath.Join(dir, fmt.Sprintf("%x", sha256.Sum256([]byte(c.ServerURL))))
 	switch action {
 	case "store":
+		if mode == "no parts" && strings.Contains(strings.TrimPrefix(c.ServerURL, "https://kura.invalid/"), ".") {
+			return 1
+		}
 		if mode == "windows" && len(c.Secret) > 1280 {
 			fmt.Println("The stub received bad data.")
 			return 1
@@ -100,6 +108,9 @@ func credentialHelper(mode, action string) int {
 		}
 		os.Stdout.Write(data)
 	case "erase":
+		if mode == "no parts" {
+			return 1
+		}
 		if os.Remove(file) != nil {
 			return 1
 		}
@@ -121,11 +132,27 @@ func credentialHelper(mode, action string) int {
 	return 0
 }
 
+// quick returns the path of this test, or of one like it without -race, with
+// which a process takes five times as long to start.
+var quick = sync.OnceValues(func() (string, error) {
+	exe, err := os.Executable()
+	info, ok := debug.ReadBuildInfo()
+	if !ok || !slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return exe, err
+	}
+	plain := exe + ".plain" // in a directory that ends with the test
+	out, err := exec.Command("go", "test", "-c", "-o", plain).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("go test -c: %w: %s", err, out)
+	}
+	return plain, err
+})
+
 // ours returns the options of a store in the test's own helper.
 func ours(t testing.TB, mode string) helper.Options {
 	t.Helper()
 	bin, dir := t.TempDir(), t.TempDir()
-	exe, err := os.Executable()
+	exe, err := quick()
 	if err == nil {
 		err = os.Symlink(exe, filepath.Join(bin, "docker-credential-ours"))
 	}
@@ -134,8 +161,7 @@ func ours(t testing.TB, mode string) helper.Options {
 	}
 	return helper.Options{
 		Program: "ours",
-		Environ: append(os.Environ(), "PATH="+bin, "TEST_HELPER="+mode, "TEST_HELPER_DIR="+dir,
-			"GORACE=atexit_sleep_ms=0"), // else each call takes a second with -race
+		Environ: append(os.Environ(), "PATH="+bin, "TEST_HELPER="+mode, "TEST_HELPER_DIR="+dir),
 	}
 }
 
@@ -188,6 +214,7 @@ func contract(t *testing.T, make func(*testing.T) helper.Options) {
 				cmd.Env = append(slices.Clip(o.Environ), "TEST_PROGRAM="+o.Program)
 				return cmd
 			},
+			Slow: true,
 		}
 	})
 }
@@ -378,6 +405,17 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// An item is not there until all of its parts are.
+func TestNotWhole(t *testing.T) {
+	s := helper.Open(ours(t, "no parts"))
+	wantError(t, s.Put(t.Context(), key("a"), make([]byte, 64<<10)), store.ErrUnavailable)
+	if names, err := s.List(t.Context(), store.AccessKey); err != nil || len(names) > 0 {
+		t.Errorf("List = %q, %v, want none", names, err)
+	}
+	put(t, s, "a", "short")
+	want(t, s, "a", "short")
+}
+
 // files returns the paths of the entries of the test's own helper.
 func files(t testing.TB, o helper.Options) []string {
 	t.Helper()
@@ -459,6 +497,33 @@ func TestDeadWriter(t *testing.T) {
 	}
 	_, err = s.Get(t.Context(), key("a"))
 	wantError(t, err, store.ErrNotFound)
+}
+
+// A newest version that can't be read for another reason than that it is damaged
+// is an error at once: there is nobody to ask again for each older one, and none
+// of them is the item.
+func TestUnreadable(t *testing.T) {
+	for mode, want := range map[string]error{"locked get": store.ErrLocked, "hang get": store.ErrUnavailable} {
+		o := ours(t, "")
+		s := helper.Open(o)
+		put(t, s, "a", "old")
+		name := files(t, o)[0]
+		old, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, "a", "new")
+		if err := os.WriteFile(name, old, 0o600); err != nil { // it was not erased
+			t.Fatal(err)
+		}
+		o.Environ = append(o.Environ, "TEST_HELPER="+mode)
+		o.CallTimeout = time.Second
+		_, err = helper.Open(o).Get(t.Context(), key("a"))
+		wantError(t, err, want)
+		if asked := files(t, o); len(asked) != 3 {
+			t.Errorf("%s: there are %q, want two entries and one question", mode, asked)
+		}
+	}
 }
 
 func TestNasty(t *testing.T) {

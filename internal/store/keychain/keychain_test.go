@@ -264,9 +264,7 @@ func TestFails(t *testing.T) {
 	}{
 		{"SecItemCopyMatching", "-25291", []string{"Get", "List", "Has"}, store.ErrUnavailable},
 		{"SecItemCopyMatching", "-25293", []string{"Get", "List", "Has"}, store.ErrDenied},
-		{"SecItemAdd", "-25243", []string{"Put"}, store.ErrDenied},
 		{"SecItemUpdate", "-25308", []string{"Put"}, store.ErrLocked},
-		{"SecItemUpdate", "-25300", []string{"Put"}, store.ErrNotFound}, // each time
 		{"SecKeychainGetStatus", "-25307", []string{"Check", "Unlock"}, store.ErrUnavailable},
 	} {
 		sys := newSystem(t)
@@ -285,6 +283,10 @@ func TestFails(t *testing.T) {
 		}
 	}
 	sys := newSystem(t)
+	sys.write("fail-SecItemAdd", "-25243")
+	if err := sys.open().Put(t.Context(), prod, nil); !errors.Is(err, store.ErrDenied) {
+		t.Errorf("Put of a new item that is refused: %v, want ErrDenied", err)
+	}
 	s := keychain.Open(sys.options("work"))
 	sys.write("fail-SecKeychainGetStatus", "-25291")
 	for method, err := range methods(t, s) {
@@ -294,15 +296,35 @@ func TestFails(t *testing.T) {
 	}
 }
 
-// Another process may delete an item between adding, which it is in the way of,
-// and updating it.
-func TestDeletedBetween(t *testing.T) {
+// Another process may add an item between updating one, which is not there, and
+// adding it.
+func TestAddedBetween(t *testing.T) {
 	sys := newSystem(t)
 	s := sys.open()
 	check(t, s.Put(t.Context(), prod, []byte("old")))
 	sys.write("fail-SecItemUpdate", "-25300 once")
 	check(t, s.Put(t.Context(), prod, []byte("new")))
 	wantData(t, s, prod, "new")
+	sys.write("fail-SecItemUpdate", "-25300") // as of a keychain that is not searched
+	if err := s.Put(t.Context(), prod, nil); !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Put of an item that is neither there nor not: %v, want ErrUnavailable", err)
+	}
+}
+
+// An item that is in a keychain other than the default one is replaced there, or
+// the old one would be found before the new.
+func TestOtherKeychain(t *testing.T) {
+	sys := newSystem(t)
+	sys.write("first.keychain", "")
+	s, first := sys.open(), keychain.Open(sys.options("first"))
+	check(t, first.Put(t.Context(), prod, []byte("old")))
+	wantData(t, s, prod, "old")
+	check(t, s.Put(t.Context(), prod, []byte("new")))
+	wantData(t, s, prod, "new")
+	check(t, s.Delete(t.Context(), prod))
+	if _, err := s.Get(t.Context(), prod); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Get after Delete: %v, want ErrNotFound", err)
+	}
 }
 
 func TestKeychainNotMade(t *testing.T) {

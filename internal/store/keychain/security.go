@@ -313,7 +313,8 @@ func (k keychain) accounts() ([]string, error) {
 	return slices.Compact(accounts), nil // there may be several keychains
 }
 
-// put adds or updates an item. Another process may delete it between the two,
+// put updates an item, in whichever keychain it is, or else adds it to the
+// default one. Another process may add it between the two, and delete it again,
 // so it goes on for some turns.
 func (k keychain) put(account, label string, data []byte) error {
 	p, file, err := k.begin()
@@ -339,12 +340,12 @@ func (k keychain) put(account, label string, data []byte) error {
 	query := k.query(p, file, p.attrAccount, p.string(account))
 	change := p.dictionary(p.valueData, value)
 	for range 20 {
-		err = p.failed("SecItemAdd", p.itemAdd(item, nil))
-		if !is(err, statusDuplicateItem) {
-			return err
-		}
 		err = p.failed("SecItemUpdate", p.itemUpdate(query, change))
 		if !is(err, statusItemNotFound) {
+			return err
+		}
+		err = p.failed("SecItemAdd", p.itemAdd(item, nil))
+		if !is(err, statusDuplicateItem) {
 			return err
 		}
 	}

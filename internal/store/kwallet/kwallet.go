@@ -300,7 +300,7 @@ func (s *Store) list(ctx context.Context, ask bool, maybe func(*client) (bool, e
 // of what the password protects. To look at a locked wallet that is encrypted
 // with GnuPG KWallet opens it, so that GnuPG may ask: that can't be helped.
 func (s *Store) Has(ctx context.Context, key store.Key) (has bool, err error) {
-	if key.Check() != nil {
+	if !key.IsValid() {
 		return false, nil // there can be none of that name
 	}
 	err = s.do(ctx, func(c *client) error {

@@ -73,6 +73,7 @@ func TestContract(t *testing.T) {
 			Open:    func() store.Opened { return kwallet.Open(o) },
 			Vanish:  k.Stop,
 			Process: func(args ...string) *exec.Cmd { return process(o, args...) },
+			Slow:    true,
 		}
 	})
 }
@@ -212,7 +213,7 @@ func TestHandleEndsWithTheProcess(t *testing.T) {
 	k := start(t)
 	o := kwallet.Options{Address: k.Address}
 	check(t, k.Configure(t.Context(), "Leave Open=false"))
-	if out, err := process(o, "write").CombinedOutput(); err != nil {
+	if out, err := process(o, "write", "1", "100").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	s := kwallet.Open(o)

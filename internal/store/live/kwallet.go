@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -114,14 +115,13 @@ func (k *KWallet) OpenWallet(ctx context.Context, name string) error {
 	// which it looks for beside the wallet if the password is typed
 	// (https://invent.kde.org/plasma/kwallet-pam/-/blob/master/pam_kwallet.c).
 	dir := filepath.Join(k.Dir, ".local/share/kwalletd")
-	salt := make([]byte, 56)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".salt"), salt, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".salt"), make([]byte, saltSize), 0o600); err != nil {
 		return err
 	}
-	hash, err := pbkdf2.Key(sha512.New, Password, salt, 50000, 56)
+	hash, err := passwordHash()
 	if err != nil {
 		return err
 	}
@@ -137,6 +137,13 @@ func (k *KWallet) OpenWallet(ctx context.Context, name string) error {
 	}
 	return nil
 }
+
+const saltSize = 56
+
+// passwordHash is that of Password with a salt of zeros. It takes a while.
+var passwordHash = sync.OnceValues(func() ([]byte, error) {
+	return pbkdf2.Key(sha512.New, Password, make([]byte, saltSize), 50000, 56)
+})
 
 // CloseWallet shuts a wallet, whoever uses it.
 func (k *KWallet) CloseWallet(ctx context.Context, name string) error {

@@ -165,7 +165,7 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 // Has implements store.Opened. Where no names are noted it asks for the list of
 // them, or for the one item if the store can't list what is locked.
 func (s *Store) Has(ctx context.Context, key store.Key) (bool, error) {
-	if key.Check() != nil {
+	if !key.IsValid() {
 		return false, nil // there can be none of that name
 	}
 	if key.Kind != store.AccessKey || s.o.NamesFile == "" {
@@ -274,8 +274,9 @@ func (s *Store) change(ctx context.Context, key store.Key, do func() error) erro
 	if err := forget(); err != nil {
 		return err
 	}
-	defer forget() // the first has shown that it can be done
-	return do()
+	err = do()
+	_ = forget() // the first has shown that it can be done
+	return err
 }
 
 // Forget drops the names that are noted, and reports whether there were any. It

@@ -55,8 +55,8 @@ type Options struct {
 	Say func(text string)
 
 	// CallTimeout limits each call of pass that asks nothing; 0 means 10
-	// seconds. PromptTimeout is for those where gpg-agent may be asking, or a
-	// smartcard be waiting for a touch; 0 means 2 minutes.
+	// seconds. PromptTimeout is for those where gpg-agent may be asking, a
+	// smartcard be waiting for a touch, or git running hooks; 0 means 2 minutes.
 	CallTimeout, PromptTimeout time.Duration
 }
 
@@ -180,10 +180,10 @@ func (s *Store) existing(ctx context.Context, key store.Key) (string, error) {
 //
 // pass writes entries in place, so a new one is made and then moved, which takes
 // the place of the old one at once. In a git repository pass moves it, which
-// commits that; elsewhere it would do no more than move the file. A lock keeps two of these, and their commits
-// if the password store is a git repository, from mixing: under it, an entry
-// that is being written is one of a process that died, and is removed before
-// what is left of that process may move it.
+// commits that; elsewhere it would do no more than move the file. A lock keeps
+// two of these, and their commits, from mixing: under it, an entry that is being
+// written is one of a process that died, and is removed before what is left of
+// that process may move it.
 func (s *Store) Put(ctx context.Context, key store.Key, data []byte) error {
 	entry, err := s.tree.Entry(key)
 	if err != nil {
@@ -230,7 +230,7 @@ func (s *Store) move(ctx context.Context, from, to string) error {
 		}
 		return nil
 	}
-	r, err := s.pass(ctx, s.o.CallTimeout, nil, "mv", "-f", "--", s.entry(from), s.entry(to))
+	r, err := s.pass(ctx, s.writeTimeout(), nil, "mv", "-f", "--", s.entry(from), s.entry(to))
 	if has, hasErr := s.tree.Has(from); !has && hasErr == nil {
 		return nil // what may have failed came after it
 	}
@@ -245,17 +245,16 @@ func (s *Store) insert(ctx context.Context, entry string, data []byte) error {
 	if data == nil {
 		data = []byte{}
 	}
-	r, err := s.pass(ctx, s.o.CallTimeout, data, "insert", "-m", "-f", "--", s.entry(entry))
+	r, err := s.pass(ctx, s.writeTimeout(), data, "insert", "-m", "-f", "--", s.entry(entry))
 	if err != nil {
 		return err
 	}
-	st := readStatus(r.Stderr)
-	if id, reason, ok := st.badRecipient(); ok {
+	if id, reason, ok := readStatus(r.Stderr).badRecipient(); ok {
 		return &KeyError{ID: id, Reason: reason}
 	}
 	if has, err := s.tree.Has(entry); err != nil {
 		return err
-	} else if r.Code != 0 || !has || st.used && !st.has("END_ENCRYPTION") {
+	} else if r.Code != 0 || !has {
 		return s.fault("pass insert", r)
 	}
 	return syncFile(s.tree.File(entry))
@@ -287,7 +286,7 @@ func (s *Store) drop(ctx context.Context, entry string) error {
 	if has, err := s.tree.Has(entry); !has {
 		return err
 	}
-	_, err := s.pass(ctx, s.o.CallTimeout, nil, "rm", "-f", "--", s.entry(entry))
+	_, err := s.pass(ctx, s.writeTimeout(), nil, "rm", "-f", "--", s.entry(entry))
 	return err
 }
 
@@ -305,7 +304,7 @@ func (s *Store) Delete(ctx context.Context, key store.Key) error {
 	if err != nil {
 		return err
 	}
-	r, err := s.pass(ctx, s.o.CallTimeout, nil, "rm", "-f", "--", s.entry(entry))
+	r, err := s.pass(ctx, s.writeTimeout(), nil, "rm", "-f", "--", s.entry(entry))
 	if err != nil {
 		return err
 	}
@@ -326,9 +325,12 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 
 // Has implements store.Opened.
 func (s *Store) Has(_ context.Context, key store.Key) (bool, error) {
+	if !key.IsValid() {
+		return false, nil // there can be none of that name
+	}
 	entry, err := s.tree.Entry(key)
 	if err != nil {
-		return false, nil // there can be none of that name
+		return false, err
 	}
 	return s.tree.Has(entry)
 }
@@ -400,6 +402,16 @@ func (s *Store) isGit() bool {
 	})
 }
 
+// writeTimeout is that of calls that change entries. In a git repository they
+// sign, for which gpg-agent may ask, and run hooks, which may push. Were git
+// killed meanwhile, its lock would be left behind.
+func (s *Store) writeTimeout() time.Duration {
+	if s.isGit() {
+		return s.o.PromptTimeout
+	}
+	return s.o.CallTimeout
+}
+
 // gpgID returns the path of the file that names the keys of kura's entries, or
 // "" if PASSWORD_STORE_KEY does.
 func (s *Store) gpgID() (file string, err error) {
@@ -439,14 +451,18 @@ func (s *Store) recipients() ([]string, error) {
 	return ids, nil
 }
 
-// lock waits until no other process of kura writes, or asks. The lock is on .gpg-id, as
-// a file of its own would be in the way of git and of those who look into the
-// password store. Where there is no such file, or it can't be opened for writing,
-// the lock is not held.
+// lock waits until no other process of kura writes, or asks. The lock is on
+// .gpg-id, as a file of its own would be in the way of git and of those who look
+// into the password store. Where there is no such file, or it can't be opened
+// for writing, the lock is not held.
 func (s *Store) lock(ctx context.Context) (unlock func(), held bool, err error) {
 	file, err := s.gpgID()
 	if err != nil || file == "" {
 		return func() {}, false, err
+	}
+	// Tools for dotfiles make links, which Lock takes for a trick.
+	if file, err = filepath.EvalSymlinks(file); err != nil {
+		return nil, false, tree.Unusable(err)
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, s.o.PromptTimeout,
 		fmt.Errorf("%w: another process was writing or asking for %v", store.ErrUnavailable, s.o.PromptTimeout))
@@ -507,8 +523,8 @@ func (s *Store) quiet() *Store {
 }
 
 // show decrypts an entry. If the user has to be asked for that, one process does
-// it and the others wait: of several that come at once, gpg-agent may ask for more
-// than one.
+// it and the others wait: gpg-agent asks for several at once after a minute, and
+// now and then sooner (unprotect in its agent/findkey.c).
 func (s *Store) show(ctx context.Context, entry string) ([]byte, error) {
 	quiet := s.quiet()
 	if s.o.Terminal || s.o.Display {
@@ -518,16 +534,11 @@ func (s *Store) show(ctx context.Context, entry string) ([]byte, error) {
 	if !s.o.Terminal && !s.o.Display || !errors.Is(err, ErrNobody) {
 		return data, err
 	}
-	unlock, held, err := s.lock(ctx)
+	unlock, _, err := s.lock(ctx)
 	if _, ok := errors.AsType[*UninitializedError](err); err != nil && !ok {
 		return nil, err
 	}
-	if held {
-		defer unlock()
-		if data, err := quiet.decrypt(ctx, entry); !errors.Is(err, ErrNobody) {
-			return data, err
-		}
-	}
+	defer unlock() // whose turn is next finds the key unlocked
 	return s.decrypt(ctx, entry)
 }
 

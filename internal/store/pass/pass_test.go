@@ -163,6 +163,7 @@ func TestContract(t *testing.T) {
 				cmd.Env = append(slices.Clip(o.Environ), "TEST_DIR="+o.Dir)
 				return cmd
 			},
+			Slow: true,
 		}
 	})
 }
@@ -176,12 +177,7 @@ func TestBesidePass(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(o.Dir, "work/.gpg-id"), "work@example.invalid\n")
-	for _, args := range [][]string{
-		{"git", "init"}, {"git", "config", "user.email", "a@example.invalid"}, {"git", "config", "user.name", "a"},
-		{"git", "add", "."}, {"git", "commit", "-m", "start"},
-	} {
-		run(t, o, "", append([]string{"pass"}, args...)...)
-	}
+	gitInit(t, o)
 	o.Prefix = "work"
 	s := pass.Open(o)
 	put(t, s, "prod", "one")
@@ -274,7 +270,7 @@ func TestLocked(t *testing.T) {
 
 	check(t, g.AnswerNever())
 	late := o
-	late.PromptTimeout = 500 * time.Millisecond
+	late.PromptTimeout = 1500 * time.Millisecond // the first try takes some of it
 	_, err = pass.Open(late).Get(t.Context(), key("a"))
 	wantError(t, err, store.ErrLocked, pass.ErrNotUnlocked)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -419,6 +415,46 @@ func TestLeftOvers(t *testing.T) {
 	want(t, s, "a", "data")
 	if temps, _ := filepath.Glob(filepath.Join(o.Dir, "kura/*/.tmp*")); len(temps) > 0 {
 		t.Errorf("there is still %q", temps)
+	}
+}
+
+// Tools for dotfiles put links in a password store.
+func TestLinkedID(t *testing.T) {
+	g := startGPG(t, passphrase)
+	o := options(t, g)
+	id, real := filepath.Join(o.Dir, ".gpg-id"), filepath.Join(t.TempDir(), "id")
+	check(t, os.Rename(id, real))
+	check(t, os.Symlink(real, id))
+	s := pass.Open(o)
+	put(t, s, "a", "data")
+	want(t, s, "a", "data")
+	check(t, s.Delete(t.Context(), key("a")))
+}
+
+// What git does for pass, such as a hook that pushes, may take its time.
+func TestSlowHook(t *testing.T) {
+	g := startGPG(t, "")
+	o := options(t, g)
+	gitInit(t, o)
+	hook := filepath.Join(o.Dir, ".git/hooks/post-commit")
+	write(t, hook, "#!/bin/sh\nsleep 1.5\n")
+	check(t, os.Chmod(hook, 0o700))
+	o.CallTimeout = time.Second
+	put(t, pass.Open(o), "a", "data")
+	check(t, pass.Open(o).Delete(t.Context(), key("a")))
+	if status := run(t, o, "", "pass", "git", "status", "--porcelain"); status != "" {
+		t.Errorf("git status of the password store: %s", status)
+	}
+}
+
+// gitInit makes a git repository of a password store.
+func gitInit(t testing.TB, o pass.Options) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"git", "init"}, {"git", "config", "user.email", "a@example.invalid"}, {"git", "config", "user.name", "a"},
+		{"git", "add", "."}, {"git", "commit", "-m", "start"},
+	} {
+		run(t, o, "", append([]string{"pass"}, args...)...)
 	}
 }
 

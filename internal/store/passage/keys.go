@@ -49,8 +49,12 @@ func (s *Store) unlock(ctx context.Context) ([]age.Identity, error) {
 		}
 	}
 	defer clear(text)
-	s.identities, err = s.parseIdentities(text)
-	return s.identities, err
+	identities, err := s.parseIdentities(text)
+	if err != nil {
+		return nil, err
+	}
+	s.identities = identities
+	return identities, nil
 }
 
 // isSealed reports whether an identities file is an age file itself.
@@ -87,7 +91,11 @@ func (s *Store) openIdentities(ctx context.Context, sealed []byte) ([]byte, erro
 		id.SetMaxWorkFactor(maxWorkFactor)
 		r, err := age.Decrypt(unarmored(sealed), id)
 		if err == nil {
-			return io.ReadAll(io.LimitReader(r, maxKeys))
+			text, err := io.ReadAll(io.LimitReader(r, maxKeys))
+			if err != nil {
+				return nil, &KeyError{s.o.IdentitiesFile, 0, err}
+			}
+			return text, nil
 		}
 		if _, ok := errors.AsType[*age.NoIdentityMatchError](err); !ok {
 			return nil, &KeyError{s.o.IdentitiesFile, 0, err}

@@ -314,8 +314,8 @@ func (s *Store) Delete(ctx context.Context, key store.Key) error {
 	}
 	// The directories of a long name, as far as they are empty now.
 	for dir := filepath.Dir(path); strings.HasSuffix(dir, "~"); dir = filepath.Dir(dir) {
-		if os.Remove(dir) != nil {
-			break
+		if notEmpty := os.Remove(dir); notEmpty != nil {
+			return nil //nolint:nilerr // the directory is in use
 		}
 	}
 	return nil
@@ -328,9 +328,12 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 
 // Has implements store.Opened.
 func (s *Store) Has(_ context.Context, key store.Key) (bool, error) {
+	if !key.IsValid() {
+		return false, nil // there can be none of that name
+	}
 	entry, err := s.tree.Entry(key)
 	if err != nil {
-		return false, nil // there can be none of that name
+		return false, err
 	}
 	return s.tree.Has(entry)
 }

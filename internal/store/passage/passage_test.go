@@ -318,6 +318,15 @@ func TestPassphrase(t *testing.T) {
 		never := passage.Open(passage.Options{Home: home, PromptTimeout: 50 * time.Millisecond,
 			Passphrase: func(ctx context.Context, _ string) (string, error) { <-ctx.Done(); return "", context.Cause(ctx) }})
 		wantError(t, never.Unlock(t.Context()), store.ErrLocked, "no passphrase after 50ms")
+
+		info, err := os.Stat(identities(home))
+		if err == nil {
+			err = os.Truncate(identities(home), info.Size()-40)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, with("right").Unlock(t.Context()), store.ErrUnavailable, identities(home))
 	}
 }
 
@@ -394,8 +403,11 @@ func TestUnusable(t *testing.T) {
 			home, _ := newHome(t)
 			put(t, open(home), "a", "secret data")
 			c.bad(home)
-			_, err := open(home).Get(t.Context(), key("a"))
+			s := open(home)
+			_, err := s.Get(t.Context(), key("a"))
 			wantError(t, err, c.get...)
+			_, err = s.Get(t.Context(), key("a"))
+			wantError(t, err, c.get...) // again
 			if err := open(home).Put(t.Context(), key("a"), []byte("new")); c.put != nil {
 				wantError(t, err, c.put...)
 			} else if err != nil {

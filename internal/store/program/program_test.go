@@ -108,14 +108,25 @@ func TestTimeout(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	time.AfterFunc(100*time.Millisecond, func() { cancel(cause) })
 	c.Timeout = 10 * time.Second
-	if _, err := c.Run(ctx); err != cause {
+	if _, err := c.Run(ctx); !errors.Is(err, cause) {
 		t.Errorf("Run with a ctx that is done: %v, want its cause", err)
 	}
-	if _, err := c.Run(ctx); err != cause {
+	if _, err := c.Run(ctx); !errors.Is(err, cause) {
 		t.Errorf("Run with a ctx that was done before: %v, want its cause", err)
 	}
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("three calls took %v, as if what was started were waited for", took)
+	}
+}
+
+// Who waits is told that he does.
+func TestWaiting(t *testing.T) {
+	dir := t.TempDir()
+	c := shell(t, "until test -e told; do /bin/sleep 0.05; done; echo done")
+	c.Args[1] = "cd '" + dir + "'; " + c.Args[1]
+	c.Waiting = func() { os.WriteFile(filepath.Join(dir, "told"), nil, 0o600) }
+	if r, err := c.Run(t.Context()); err != nil || string(r.Stdout) != "done\n" {
+		t.Errorf("Run = %q, %q, %d, %v", r.Stdout, r.Stderr, r.Code, err)
 	}
 }
 

@@ -379,7 +379,7 @@ func (s *Store) Delete(ctx context.Context, key store.Key) error {
 
 // Has implements store.Opened.
 func (s *Store) Has(ctx context.Context, key store.Key) (found bool, err error) {
-	if key.Check() != nil {
+	if !key.IsValid() {
 		return false, nil // there can be none of that name
 	}
 	err = s.do(ctx, func(c *client) error {

@@ -4,6 +4,7 @@ package secretservice_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -80,6 +81,7 @@ func TestGnomeKeyring(t *testing.T) {
 			Open:    func() store.Opened { return secretservice.Open(o) },
 			Vanish:  g.Stop,
 			Process: func(args ...string) *exec.Cmd { return process(o, args...) },
+			Slow:    true,
 		}
 	})
 }
@@ -127,6 +129,29 @@ func plant(t testing.TB, g *live.GnomeKeyring, attributes map[string]string, dat
 	return item
 }
 
+// touch changes an item, in its label, until it is newer than another.
+func touch(t testing.TB, g *live.GnomeKeyring, item, other dbus.ObjectPath) {
+	t.Helper()
+	conn, err := sessionbus.Connect(t.Context(), g.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	modified := func(item dbus.ObjectPath) (seconds uint64) {
+		err := conn.Object("org.freedesktop.secrets", item).StoreProperty("org.freedesktop.Secret.Item.Modified", &seconds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seconds
+	}
+	for modified(item) <= modified(other) {
+		label := dbus.MakeVariant(rand.Text())
+		if err := conn.Object("org.freedesktop.secrets", item).SetProperty("org.freedesktop.Secret.Item.Label", label); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func keyAttributes(name string) map[string]string {
 	return map[string]string{"application": "kura", "kind": "access-key", "name": name, "kura-name:" + name: ""}
 }
@@ -135,12 +160,15 @@ func keyAttributes(name string) map[string]string {
 func TestDuplicates(t *testing.T) {
 	g := startGnome(t, true)
 	s := secretservice.Open(inMemory(g))
+	var planted []dbus.ObjectPath
 	for _, data := range []string{"one", "two", "three"} {
-		plant(t, g, keyAttributes("a"), data)
+		planted = append(planted, plant(t, g, keyAttributes("a"), data))
 	}
 	wantList(t, s, "a")
 	// Of the same second, the last path counts.
 	want(t, s, "a", "three")
+	touch(t, g, planted[0], planted[2])
+	want(t, s, "a", "one")
 	put(t, s, "a", "new")
 	want(t, s, "a", "new")
 	conn, err := sessionbus.Connect(t.Context(), g.Address)
@@ -392,6 +420,7 @@ func TestKeePassXC(t *testing.T) {
 			Open:    func() store.Opened { return secretservice.Open(o) },
 			Vanish:  func() { k.Stop(); k = nil },
 			Process: func(args ...string) *exec.Cmd { return process(o, args...) },
+			Slow:    true,
 		}
 	})
 }
@@ -420,6 +449,12 @@ func TestLockedKeePassXC(t *testing.T) {
 	o := secretservice.Options{Address: k.Address, Display: true, Say: func(text string) { said <- text }}
 	s := secretservice.Open(o)
 	put(t, s, "a", "data")
+	// It asks to be allowed each change.
+	hidden := secretservice.Open(secretservice.Options{Address: k.Address})
+	want(t, hidden, "a", "data")
+	wantError(t, hidden.Put(t.Context(), key("b"), nil), store.ErrLocked, secretservice.ErrNoDisplay)
+	wantError(t, hidden.Delete(t.Context(), key("a")), store.ErrLocked, secretservice.ErrNoDisplay)
+	wantList(t, s, "a")
 	if err := k.Lock(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func TestListOnlyOurs(t *testing.T) {
 		"kura/access-key/Prod.gpg", "kura/access-key/a%2Fb.gpg", "kura/access-key/%70rod.gpg",
 		"kura/access-key/.hidden.gpg", "kura/access-key/prod.txt", "kura/access-key/%zz.gpg",
 		"kura/access-key/sub/dev.gpg", "kura/access-key/sub~/dev.gpg",
-		"kura/other/x.gpg", "dev.gpg", "aws/dev.gpg", ".git/x.gpg")
+		"kura/cache-key/sessions.gpg", "kura/other/x.gpg", "dev.gpg", "aws/dev.gpg", ".git/x.gpg")
 	got, err := tr.List(t.Context(), store.AccessKey)
 	if want := []string{"a/b", "prod"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("List = %q, %v, want %q", got, err, want)

@@ -5,7 +5,8 @@
  *
  * A directory, which fake_dir sets, is the system:
  *   NAME.keychain   a keychain: for each item service, account, label and data,
- *                   each after its length
+ *                   each after its length; login.keychain is the default one
+ *   first.keychain  comes before it in the search list, if there is one
  *   NAME.keychain.locked   it is locked
  *   ui              what the user does with a question: y(es), c(ancel), a
  *                   w(rong password); n: there is no screen; h: nothing yet
@@ -328,6 +329,24 @@ static const char *chosen(object *q)
 	return list ? list->values[0]->bytes : k ? k->bytes : "login.keychain";
 }
 
+static item *find(keychain *k, item *from, object *q)
+{
+	for (item *i = from; i < k->items + k->count; i++)
+		if (is(i, SERVICE, CFDictionaryGetValue(q, kSecAttrService)) && is(i, ACCOUNT, CFDictionaryGetValue(q, kSecAttrAccount)))
+			return i;
+	return NULL;
+}
+
+/* is_in reports whether a keychain holds what a query finds. */
+static int is_in(const char *name, object *q)
+{
+	keychain *k = malloc(sizeof *k);
+	begin(k, name);
+	int found = find(k, k->items, q) != NULL;
+	end(k);
+	return found;
+}
+
 static status choose(object *q, object **keys, const char *function, const char **name)
 {
 	status st = failure(function);
@@ -335,15 +354,9 @@ static status choose(object *q, object **keys, const char *function, const char 
 		st = check_query(q, keys);
 	if (st == OK && !exists(*name = chosen(q), ""))
 		st = NO_SUCH_KEYCHAIN;
+	if (st == OK && !CFDictionaryGetValue(q, kSecValueData) && !CFDictionaryGetValue(q, kSecMatchSearchList) && is_in("first.keychain", q))
+		*name = "first.keychain";
 	return st;
-}
-
-static item *find(keychain *k, item *from, object *q)
-{
-	for (item *i = from; i < k->items + k->count; i++)
-		if (is(i, SERVICE, CFDictionaryGetValue(q, kSecAttrService)) && is(i, ACCOUNT, CFDictionaryGetValue(q, kSecAttrAccount)))
-			return i;
-	return NULL;
 }
 
 status SecItemAdd(object *q, object **result)
