@@ -43,9 +43,9 @@ var layers = map[string][]string{
 	"store/live":          {},
 	"transfer":            {"store"},
 	"backup":              {"store"},
-	"store/all": {"sessionbus", "store", "store/awsvault", "store/file", "store/helper", "store/keychain", "store/keyctl",
-		"store/kwallet", "store/near", "store/pass", "store/passage", "store/program", "store/secretservice",
-		"store/wincred", "unlocked"},
+	"store/all": {"onepassword", "sessionbus", "store", "store/awsvault", "store/file", "store/helper", "store/keychain", "store/keyctl",
+		"store/kwallet", "store/near", "store/onepassword", "store/pass", "store/passage", "store/program",
+		"store/secretservice", "store/wincred", "unlocked"},
 	"chain":   {"awsconfig"},
 	"foreign": {"awsconfig", "cred", "store"},
 	"doctor":  {"awsconfig", "chain", "foreign"},
@@ -61,7 +61,7 @@ var layers = map[string][]string{
 	"store/onepassword": {"cred", "onepassword", "store"},
 
 	"cli": {"awsapi", "awsconfig", "backup", "chain", "cred", "deliver", "doctor", "durable", "foreign", "harden", "mfa", "mint",
-		"prompt", "shell", "store", "store/all", "store/file", "transfer", "unlocked"},
+		"onepassword", "prompt", "shell", "store", "store/all", "store/file", "transfer", "unlocked"},
 }
 
 // testOnly are the packages that no part of the program may import.

@@ -16,13 +16,15 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"kura/internal/awstest"
+	"kura/internal/opemu"
 	"kura/internal/store"
 	"kura/internal/store/file"
 	"kura/internal/unlocked"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main, "dialog": dialog, "confined": confined})
+	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main, "dialog": dialog, "confined": confined,
+		"op": opemu.Main, "opemu": opemu.Main})
 }
 
 // passphrase is the one of every script's store.
@@ -53,6 +55,10 @@ const passphrase = "correct horse battery staple"
 //	                  run the command without the kernel's keyrings
 //	gnome-keyring, kwallet, gpg, asked
 //	                  real stores and their state: see services_test.go
+//	1password, op-calls, op-asked
+//	                  an emulated 1Password: see onepassword_test.go
+//	1password, op-calls, op-asked
+//	                  an emulated 1Password: see onepassword_test.go
 //
 // Everything runs with --debug, so that leaks looks at the most talkative
 // output there is.
@@ -100,6 +106,10 @@ func TestScript(t *testing.T) {
 			"kwallet":       kwallet,
 			"gpg":           gpg,
 			"asked":         asked,
+
+			"1password": start1Password,
+			"op-calls":  opCalls,
+			"op-asked":  opAsked,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {

@@ -88,7 +88,11 @@ func (a *app) add(ctx context.Context, profile string, o *addFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Unlock(ctx); err != nil {
+	err = s.Unlock(ctx)
+	if err == nil {
+		_, err = s.Check(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("storing the access key of %q: %w", profile, err)
 	}
 	key, from, err := a.readKey(ctx, o)

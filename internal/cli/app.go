@@ -23,8 +23,8 @@ import (
 	"kura/internal/awsconfig"
 	"kura/internal/chain"
 	"kura/internal/deliver"
-	"kura/internal/mfa"
 	"kura/internal/mint"
+	"kura/internal/onepassword"
 	"kura/internal/prompt"
 	"kura/internal/store"
 	"kura/internal/store/all"
@@ -37,7 +37,8 @@ type globalFlags struct {
 	backend       string // a spec, "" without a choice
 	backendForAll bool   // it was given for this call, so profiles have no say
 	cacheBackend  string // a spec, "" for the store of the access key
-	prompt        string
+	prompt        promptSpec
+	promptFlag    *pflag.Flag
 	unlockTTL     time.Duration
 
 	// Settings of backends.
@@ -48,17 +49,19 @@ type globalFlags struct {
 	passDir           string
 	passCommand       string
 	passPrefix        string
-}
 
-var prompts = []string{"terminal"}
+	// What the sources of token codes need of the rest of the command.
+	config *awsconfig.File     // that the chain was resolved from
+	op     *onepassword.Client // see onePassword
+}
 
 func (g *globalFlags) declare(fs *pflag.FlagSet) {
 	g.unlockTTL = 8 * time.Hour
-	g.prompt = "terminal"
 	fs.BoolVar(&g.debug, "debug", false, "say on stderr what is being done")
 	fs.Var(specFlag{&g.backend}, "backend", "where access keys are kept, as `NAME[:key=value,...]`; \"kura backends\" lists them")
 	fs.Var(specFlag{&g.cacheBackend}, "cache-backend", "where the key of the session cache is kept, as `NAME[:key=value,...]` (default: where the access key is)")
-	fs.Var(choice{&g.prompt, prompts}, "prompt", "what asks for MFA codes: "+strings.Join(prompts, ", "))
+	fs.Var(promptFlag{&g.prompt}, "prompt", "where MFA codes come from: `NAME`, which is one of "+strings.Join(promptNames(), ", ")+", or 1password:item=ITEM[,vault=VAULT][,account=ACCOUNT] (default: the terminal or, without one, a window)")
+	g.promptFlag = fs.Lookup("prompt")
 	fs.Var(duration{&g.unlockTTL}, "unlock-ttl", "how long the store stays unlocked; 0s: for one command")
 	fs.StringVar(&g.fileDir, "file-dir", "", "`directory` of the file backend")
 	fs.StringVar(&g.passphraseCommand, "file-passphrase-command", "", "`command` that prints the passphrase of the file backend")
@@ -127,6 +130,7 @@ func (e *configError) Unwrap() error { return e.err }
 
 // resolve works out the chain of a profile.
 func (a *app) resolve(ctx context.Context, f *awsconfig.File, profile string, o *mintFlags) (chain.Chain, error) {
+	a.global.config = f
 	var hasErr error
 	overrides := chain.Overrides{
 		Region:    o.region,
@@ -156,7 +160,14 @@ func (a *app) stored(ctx context.Context, f *awsconfig.File, name string) (bool,
 	if err != nil {
 		return false, err
 	}
-	has, err := v.Has(ctx, store.Key{Kind: store.AccessKey, Name: name})
+	key := store.Key{Kind: store.AccessKey, Name: name}
+	has, err := v.Has(ctx, key)
+	if v.name() == all.OnePassword && errors.Is(err, store.ErrLocked) {
+		// No names are noted yet, and it tells none before the person approves.
+		if err = v.Unlock(ctx); err == nil {
+			has, err = v.Has(ctx, key)
+		}
+	}
 	if err != nil {
 		return false, fmt.Errorf("looking for the access key of %q: %w", name, err)
 	}
@@ -194,12 +205,13 @@ func (a *app) backendEnv() *all.Env {
 		Ask: func(ctx context.Context, question string) (string, error) {
 			return prompt.Passphrase(ctx, question+": ")
 		},
-		Say:      a.say,
-		PluginUI: a.pluginUI,
-		File:     a.fileOptions,
-		Keep:     a.keep(),
-		TTL:      a.global.unlockTTL,
-		Waiting:  func() { a.say("waiting for another process that is opening the store") },
+		Say:         a.say,
+		OnePassword: a.onePassword,
+		PluginUI:    a.pluginUI,
+		File:        a.fileOptions,
+		Keep:        a.keep(),
+		TTL:         a.global.unlockTTL,
+		Waiting:     func() { a.say("waiting for another process that is opening the store") },
 	}
 }
 
@@ -223,8 +235,9 @@ func (a *app) cache(ctx context.Context, v *vault) (*mint.Cache, error) {
 	if err != nil {
 		a.log.Debug("the store can't be told from others", "reason", err)
 	}
-	holder := v
-	if a.global.cacheBackend != "" {
+	var holder store.Store = v
+	switch {
+	case a.global.cacheBackend != "":
 		s, err := parseSpec(a.backends(), a.global.cacheBackend)
 		if err != nil {
 			return nil, &backendError{"--cache-backend", err}
@@ -232,6 +245,8 @@ func (a *app) cache(ctx context.Context, v *vault) (*mint.Cache, error) {
 		if holder, err = a.open(s); err != nil {
 			return nil, err
 		}
+	case v.name() == all.OnePassword:
+		holder = &elsewhere{vault: v, a: a}
 	}
 	return &mint.Cache{
 		Dir:     a.sessionDir(),
@@ -240,6 +255,62 @@ func (a *app) cache(ctx context.Context, v *vault) (*mint.Cache, error) {
 		Keep:    a.keep(),
 		KeepTTL: a.global.unlockTTL,
 	}, nil
+}
+
+// elsewhere is where the cache key is kept of a store that has no place for it:
+// in the keyring of the desktop if that is unlocked, else in the kernel's, else
+// in the file store. It is looked for when the key is needed. Where another one
+// is found the next time, the sessions are minted anew.
+type elsewhere struct {
+	*vault // that of the access keys, then the one chosen
+	a      *app
+	chosen bool
+}
+
+// Get implements store.Store.
+func (e *elsewhere) Get(ctx context.Context, key store.Key) ([]byte, error) {
+	if err := e.choose(ctx); err != nil {
+		return nil, err
+	}
+	return e.vault.Get(ctx, key)
+}
+
+// Put implements store.Store.
+func (e *elsewhere) Put(ctx context.Context, key store.Key, data []byte) error {
+	if err := e.choose(ctx); err != nil {
+		return err
+	}
+	return e.vault.Put(ctx, key, data)
+}
+
+func (e *elsewhere) choose(ctx context.Context) error {
+	if e.chosen {
+		return nil
+	}
+	for _, name := range []string{"keychain", "wincred", "secret-service", "keyctl", "file"} {
+		if !slices.Contains(backendNames(e.a.backends()), name) {
+			continue // of another system
+		}
+		v, err := e.a.openNamed(name)
+		if err != nil {
+			return err
+		}
+		if name != "file" {
+			check, cancel := context.WithTimeout(ctx, checkTimeout)
+			note, err := v.Check(check)
+			cancel()
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err != nil || strings.HasPrefix(note, "locked") || strings.HasPrefix(note, "not made") {
+				e.a.log.Debug("the cache key is not kept there", "backend", name, "note", note, "reason", err)
+				continue
+			}
+		}
+		e.vault, e.chosen = v, true
+		return nil
+	}
+	return errors.New("no backend keeps a cache key on this machine")
 }
 
 // sessions is the cache for those who only look at it, or empty it.
@@ -259,21 +330,25 @@ func (a *app) minter(ctx context.Context, v *vault, c chain.Chain, o *mintFlags)
 	if err != nil {
 		return nil, err
 	}
-	codes, from := a.tokenCodes(c, o.tokenCode)
+	codes, err := a.tokenCodesOf(v, c, o.tokenCode)
+	if err != nil {
+		return nil, err
+	}
 	return &mint.Minter{
 		Store:     v,
 		AWS:       a.aws(c.CABundle),
 		Cache:     cache,
 		LockDir:   filepath.Join(a.cacheDir(), "locks"),
-		TokenCode: codes,
-		CodesFrom: from,
+		TokenCode: codes.get,
+		CodesFrom: codes.from,
 		Run:       a.runCommand,
 		Waiting: func(h mint.Holder) {
 			a.say(fmt.Sprintf("waiting for process %d, which is getting credentials of %q", h.PID, h.Profile))
 		},
-		MinTTL: minTTL,
-		Now:    time.Now,
-		Log:    a.log,
+		MinTTL:     minTTL,
+		CodesTyped: codes.typed,
+		Now:        time.Now,
+		Log:        a.log,
 	}, nil
 }
 
@@ -307,49 +382,6 @@ func (a *app) stsFor(f *awsconfig.File, profile string) (*awsapi.Client, chain.C
 	}
 	return a.aws(c.CABundle), first.AssumeRole.Call, nil
 }
-
-// tokenCodes returns what gets MFA token codes: the flag, else the profile's
-// own command, else the terminal. The text says which of them, and is the same
-// in all processes that would ask there.
-func (a *app) tokenCodes(c chain.Chain, fixed string) (get func(context.Context, string) (string, error), from string) {
-	codes := &mfa.Codes{
-		Guard: mfa.Guard{Dir: a.cacheDir(), Now: time.Now},
-		Say:   a.say,
-		Log:   a.log,
-	}
-	switch {
-	case fixed != "":
-		codes.Source, codes.Again = mfa.Fixed(fixed), mfa.Never
-		return codes.Code, fmt.Sprintf("process %d", os.Getpid())
-	case c.MFAProcess != "":
-		command := &mfa.Command{
-			Line:     c.MFAProcess,
-			Environ:  deliver.Scrub(a.Environ),
-			Terminal: prompt.Files,
-			Stderr:   a.Stderr,
-		}
-		codes.Source, codes.Again = command.Code, mfa.WaitAgain
-		return func(ctx context.Context, serial string) (string, error) {
-			code, err := codes.Code(ctx, serial)
-			switch {
-			case err == nil, ctx.Err() != nil:
-				return code, err
-			case errors.Is(err, mfa.ErrMalformedCode):
-				err = fmt.Errorf("mfa_process: what it printed is no code: %w", err)
-			}
-			return "", &mfaProcessError{err}
-		}, fmt.Sprintf("command %x", sha256.Sum256([]byte(c.MFAProcess)))
-	default:
-		codes.Source, codes.Again = mfa.Terminal(prompt.Line), mfa.AskAgain
-		return codes.Code, fmt.Sprintf("terminal of session %d", prompt.Session())
-	}
-}
-
-// An mfaProcessError says that mfa_process did not come up with a token code.
-type mfaProcessError struct{ err error }
-
-func (e *mfaProcessError) Error() string { return e.err.Error() }
-func (e *mfaProcessError) Unwrap() error { return e.err }
 
 // say tells the user something while a question or a wait is going on: on the
 // terminal, or on standard error where there is none.

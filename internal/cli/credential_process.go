@@ -66,7 +66,7 @@ func (a *app) credentialProcess(ctx context.Context, profile string, o *mintFlag
 	if err != nil {
 		return inTime(ctx, profile, err)
 	}
-	m.Ahead, m.CodesTyped = processAhead, c.MFAProcess == ""
+	m.Ahead = processAhead
 	// Of a program's many threads and processes only one has a question to ask;
 	// that the others wait for it is no news for the person who is asked.
 	m.Waiting = nil

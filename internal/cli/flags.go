@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,27 +49,6 @@ func (o *once) Set(s string) error {
 		return fmt.Errorf("%q is neither true nor false", s)
 	}
 	return o.Value.Set(s)
-}
-
-// choice is a flag that takes one of a few words.
-type choice struct {
-	to    *string
-	words []string
-}
-
-func (c choice) String() string {
-	if c.to == nil {
-		return ""
-	}
-	return *c.to
-}
-func (c choice) Type() string { return "name" }
-func (c choice) Set(s string) error {
-	if !slices.Contains(c.words, s) {
-		return fmt.Errorf("must be one of %s, got %q", strings.Join(c.words, ", "), s)
-	}
-	*c.to = s
-	return nil
 }
 
 // negation is the flag --no-NAME of a flag --NAME.

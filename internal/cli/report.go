@@ -19,6 +19,7 @@ import (
 	"kura/internal/durable"
 	"kura/internal/mfa"
 	"kura/internal/mint"
+	"kura/internal/onepassword"
 	"kura/internal/prompt"
 	"kura/internal/store"
 	"kura/internal/store/all"
@@ -180,6 +181,7 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if _, ok := errors.AsType[*refusedKeyError](err); ok {
 		hint("type it again, or wait a few seconds if the key is new; --no-verify stores it all the same")
 	}
+	trouble, _ := all.Diagnose(err)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, prompt.ErrCanceled):
 		status = exitInterrupt
@@ -193,6 +195,7 @@ func (a *app) explain(err error) (status int, hints []string) {
 		hint("make room and try again; nothing was lost")
 	case errors.Is(err, durable.ErrReadOnly):
 		hint("make the directory that it names writable")
+	case len(hintsForOnePassword(err)) > 0, trouble == all.OthersItem: // see below
 	case errors.Is(err, store.ErrDenied), errors.Is(err, fs.ErrPermission):
 		hint("check the owner and the permissions of the directory it names")
 	}
@@ -210,6 +213,8 @@ func (a *app) explain(err error) (status int, hints []string) {
 	}
 	if _, ok := errors.AsType[*mfaProcessError](err); ok {
 		hint("run the command that is mfa_process in the profile by hand: it is to print the code and nothing else; --mfa-token goes before it")
+	} else if e, ok := errors.AsType[*mfa.PromptError](err); ok {
+		hint("%s", hintForPrompt(e))
 	} else if errors.Is(err, mfa.ErrMalformedCode) {
 		hint("type the six digits that the device shows")
 	}
@@ -259,6 +264,7 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if t, name := all.Diagnose(err); t != "" {
 		hints = append(hints, hintForTrouble(t, name))
 	}
+	hints = append(hints, hintsForOnePassword(err)...)
 	if e, ok := errors.AsType[*backendError](err); ok {
 		if e.from == a.choiceFile() {
 			hint(`"@kura backends --use NAME" chooses another`)
@@ -324,10 +330,114 @@ func hintForTrouble(t all.Trouble, name string) string {
 		return `"helper:PROGRAM" takes a program that knows the commands get, store, erase and list of Docker's credential helpers`
 	case all.NoLogon:
 		return "log in at the console or by remote desktop: a session of SSH or a service has no credentials"
+	case all.NoItemName:
+		return "say whose key the item holds: 1password:item=ITEM,name=PROFILE"
+	case all.OthersItem:
+		return "remove the item in 1Password, or take kura_backend out of the profile"
 	case all.NoWindows:
 		return `"security unlock-keychain" unlocks the keychain for this session`
 	}
 	return ""
+}
+
+// hintsForOnePassword says what to do when op does not do what it is to, or an
+// item is not as it has to be.
+func hintsForOnePassword(err error) []string {
+	if errors.Is(err, errNoItem) {
+		return []string{"name the item: --prompt 1password:item=ITEM,vault=VAULT, or mfa_source with the same in the profile"}
+	}
+	if e, ok := errors.AsType[*onepassword.FieldError](err); ok {
+		return []string{hintForField(e)}
+	}
+	if e, ok := errors.AsType[*onepassword.UnwritableError](err); ok {
+		return []string{fmt.Sprintf("keep the key in another item than %q, of the category API Credential and without files", e.Item)}
+	}
+	if e, ok := errors.AsType[*onepassword.LostError](err); ok {
+		return []string{fmt.Sprintf("the app shows the former versions of %q, and brings them back", e.Item)}
+	}
+	e, ok := errors.AsType[*onepassword.Error](err)
+	if t, _ := all.Diagnose(err); !ok || t != "" {
+		return nil // or it has a hint already, such as to install op
+	}
+	hint := hintForOp(e)
+	if hint == "" {
+		return nil
+	}
+	return []string{hint}
+}
+
+func hintForField(e *onepassword.FieldError) string {
+	switch e.Problem {
+	case onepassword.Absent:
+		return fmt.Sprintf("add the field %q to the item in 1Password", e.Field)
+	case onepassword.Duplicate:
+		return fmt.Sprintf("leave one field that is called %q in the item", e.Field)
+	case onepassword.SessionKey:
+		return "put a long-term access key into the item, which begins with AKIA"
+	case onepassword.OtherDevice:
+		return "choose the item of that device with --prompt or mfa_source, or correct mfa_serial in the profile"
+	}
+	return fmt.Sprintf("correct the field %q of the item in 1Password", e.Field)
+}
+
+// hintForOp says what to do about a failure of op, or "" where op has said it.
+func hintForOp(e *onepassword.Error) string {
+	switch e.Kind {
+	case onepassword.Missing:
+		return "see that op runs by itself"
+	case onepassword.Outdated:
+		return "install a newer op"
+	case onepassword.NoAnswer, onepassword.Unanswered:
+		return "answer the question that 1Password asks, and try again"
+	case onepassword.Busy, onepassword.Conflict, onepassword.Server:
+		return "try again in a moment"
+	case onepassword.NotSignedIn, onepassword.SessionExpired:
+		return `switch on "Integrate with 1Password CLI" in the app's settings (Developer), or sign in with "op signin"`
+	case onepassword.NoAccount:
+		return `"op account list" shows the accounts`
+	case onepassword.Dismissed:
+		return "try again, and allow it"
+	case onepassword.Locked:
+		return "unlock 1Password"
+	case onepassword.NoApp:
+		return "start the 1Password app"
+	case onepassword.AppTrouble:
+		return "restart the 1Password app; both it and op may need an update"
+	case onepassword.NotFound:
+		return `"op item list" shows the items; one that was moved to another vault has another ID`
+	case onepassword.Archived:
+		return "bring the item back from the archive in the 1Password app, or name another"
+	case onepassword.Ambiguous:
+		return "name the item by one of these IDs"
+	case onepassword.NoVault:
+		return `"op vault list" shows the vaults`
+	case onepassword.NeedsVault:
+		return "name the vault: 1password:vault=VAULT"
+	case onepassword.Forbidden:
+		return "let the account, or the service account, use the vault"
+	case onepassword.TokenDeleted, onepassword.TokenRefused:
+		return "set OP_SERVICE_ACCOUNT_TOKEN (or OP_CONNECT_TOKEN) to a token that is valid, or unset it"
+	case onepassword.RateLimited:
+		return `wait; "op service-account ratelimit" tells how long`
+	case onepassword.Unreachable:
+		return "check the network"
+	}
+	return ""
+}
+
+// hintForPrompt says what to do when what was to get a token code has got none.
+func hintForPrompt(e *mfa.PromptError) string {
+	switch {
+	case errors.Is(e, mfa.ErrMissing):
+		return fmt.Sprintf("install %s, or choose another --prompt", e.Name)
+	case errors.Is(e, mfa.ErrNoDisplay):
+		return "run it where there is a display, or choose another --prompt, such as terminal"
+	case errors.Is(e, mfa.ErrDismissed), errors.Is(e, mfa.ErrNoAnswer):
+		return "try again, and answer the question; --mfa-token and --prompt do it another way"
+	case errors.Is(e, mfa.ErrMalformedCode):
+		return fmt.Sprintf("see what %s says when you run it by hand", e.Name)
+	}
+	return "see that it works by itself, or choose another --prompt"
 }
 
 // hintsForTransfer says what to do when keys could not be brought from one place
@@ -392,7 +502,7 @@ func hintWithoutTerminal(err error) string {
 	if errors.Is(err, store.ErrLocked) {
 		return "run it in a terminal, or set KURA_FILE_PASSPHRASE or --file-passphrase-command"
 	}
-	return "run it in a terminal, or use --mfa-token or mfa_process in the profile"
+	return "run it in a terminal, or use --prompt, --mfa-token or mfa_process in the profile"
 }
 
 // hintForPassphrase says what to try after a wrong passphrase.

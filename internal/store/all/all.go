@@ -7,11 +7,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
 	"filippo.io/age/plugin"
 
+	"kura/internal/onepassword"
 	"kura/internal/store"
 	"kura/internal/store/file"
 	"kura/internal/store/helper"
@@ -38,6 +40,10 @@ type Env struct {
 	// Say tells the user something on the terminal.
 	Say func(text string)
 
+	// OnePassword returns what runs op. It is the same one at each call, for
+	// what one user of it has read the others need not read again.
+	OnePassword func() *onepassword.Client
+
 	PluginUI func() *plugin.ClientUI       // of age plugins
 	File     func(dir string) file.Options // "": the directory that there is without a choice
 	Keep     *unlocked.Keep
@@ -47,7 +53,7 @@ type Env struct {
 
 // Backends returns the backends of this system, the one to prefer first.
 func Backends(e *Env) []store.Backend {
-	return append(system(e), store.Backend{
+	return append(system(e), e.onePassword(), store.Backend{
 		Name: "file",
 		Help: "an encrypted directory, for every system",
 		Auto: true,
@@ -66,18 +72,15 @@ func (e *Env) near(backend string, s store.Opened) store.Opened {
 	return near.Open(e.nearOptions(backend, s))
 }
 
-// nearNamed is near for a store whose names are to be at hand too. If version is
-// not nil it tells whether they are still the same.
-func (e *Env) nearNamed(backend string, s store.Opened, version func(context.Context) (string, error)) (store.Opened, error) {
-	id, err := s.ID(context.Background()) // it is made of settings alone
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256([]byte(backend + ":" + id))
+// nearNamed is near for a store whose names are to be at hand too, which are
+// those of a backend with settings. If version is not nil it tells whether they
+// are still the same.
+func (e *Env) nearNamed(backend string, settings map[string]string, s store.Opened, version func(context.Context) (string, error)) *near.Store {
+	sum := sha256.Sum256(fmt.Append(nil, backend, settings)) // in the order of keys
 	o := e.nearOptions(backend, s)
 	o.NamesFile = filepath.Join(e.CacheDir, "names", hex.EncodeToString(sum[:16]))
 	o.Version = version
-	return near.Open(o), nil
+	return near.Open(o)
 }
 
 func (e *Env) nearOptions(backend string, s store.Opened) near.Options {
@@ -104,14 +107,14 @@ func (e *Env) helpers() store.Backend {
 				return nil, ErrNoProgram
 			}
 			tty, terminal := e.Terminal()
-			return e.nearNamed("helper", helper.Open(helper.Options{
+			return e.nearNamed("helper", settings, helper.Open(helper.Options{
 				Program:  e.expand(settings["program"]),
 				Environ:  e.Environ(),
 				TTY:      tty,
 				Terminal: terminal,
 				Display:  e.Display,
 				Say:      e.Say,
-			}), nil)
+			}), nil), nil
 		},
 	}
 }

@@ -26,7 +26,7 @@ func system(e *Env) []store.Backend {
 		},
 		Open: func(settings map[string]string) (store.Opened, error) {
 			s := secretservice.Open(e.secretService(settings["collection"]))
-			return e.nearNamed("secret-service", s, s.Version)
+			return e.nearNamed("secret-service", settings, s, s.Version), nil
 		},
 	}, {
 		Name: "kwallet",
@@ -37,7 +37,7 @@ func system(e *Env) []store.Backend {
 			{Name: "folder", Help: "a folder in it"},
 		},
 		Open: func(settings map[string]string) (store.Opened, error) {
-			return e.nearNamed("kwallet", kwallet.Open(e.kwallet(settings["wallet"], settings["folder"])), nil)
+			return e.nearNamed("kwallet", settings, kwallet.Open(e.kwallet(settings["wallet"], settings["folder"])), nil), nil
 		},
 	}}
 	list = append(list, kernel()...)

@@ -18,7 +18,7 @@ func system(e *Env) []store.Backend {
 			{Name: "keychain", Help: "its name; the login keychain otherwise"},
 		},
 		Open: func(settings map[string]string) (store.Opened, error) {
-			return e.nearNamed("keychain", keychain.Open(keychain.Options{Keychain: settings["keychain"]}), nil)
+			return e.nearNamed("keychain", settings, keychain.Open(keychain.Options{Keychain: settings["keychain"]}), nil), nil
 		},
 	}}
 	list = append(list, e.passwordStores()...)

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"kura/internal/store/helper"
+	"kura/internal/store/onepassword"
 	"kura/internal/store/program"
 )
 
@@ -30,6 +31,8 @@ const (
 	NotHelper     Trouble = "not a credential helper"
 	NoLogon       Trouble = "the logon session has no credentials"
 	NoWindows     Trouble = "the session may not ask in a window"
+	NoItemName    Trouble = "an item of 1Password without the name of its key"
+	OthersItem    Trouble = "an item of 1Password is the user's own"
 )
 
 // Diagnose returns the trouble that an error of a store is about, if it is
@@ -40,6 +43,12 @@ func Diagnose(err error) (t Trouble, name string) {
 	}
 	if errors.Is(err, helper.ErrNotHelper) {
 		return NotHelper, ""
+	}
+	switch {
+	case errors.Is(err, onepassword.ErrNoName):
+		return NoItemName, ""
+	case errors.Is(err, onepassword.ErrNotOurs):
+		return OthersItem, ""
 	}
 	return diagnose(err)
 }
