@@ -348,10 +348,10 @@ class Stage:
     # What the kernel keeps.
 
     def kept(self):
-        """The names of what the kernel keeps of this stage's store, which are
-        made of the store's directory as package cli does it."""
-        store = str(self.home / ".local/share/kura/store")
-        prefix = "kura:" + hashlib.sha256(store.encode()).hexdigest()[:16] + ":"
+        """The names of what the kernel keeps of this stage's stores, which are
+        made of kura's directory as package cli does it."""
+        data = str(self.home / ".local/share/kura")
+        prefix = "kura:" + hashlib.sha256(data.encode()).hexdigest()[:16] + ":"
         return [name for name in persistent_keys() if name.startswith(prefix)]
 
 
