@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// Durations of calls that nothing else says, as in aws-vault, and AWS's limits:
-// the API references of AssumeRole and GetSessionToken.
+// Durations of calls that nothing else says, as in aws-vault but for the
+// sessions that take a token code, and AWS's limits: the API references of
+// AssumeRole and GetSessionToken.
 const (
-	roleDuration           = time.Hour
-	sessionDuration        = time.Hour
-	chainedSessionDuration = 8 * time.Hour
+	roleDuration        = time.Hour
+	sessionDuration     = time.Hour
+	longSessionDuration = 8 * time.Hour
 
 	minDuration        = 15 * time.Minute
 	maxRoleDuration    = 12 * time.Hour
@@ -74,11 +75,16 @@ func (p *profile) roleDuration() (time.Duration, setting, error) {
 }
 
 // sessionDuration returns how long the session of p's access key is to last:
-// longer when there are roles to assume from it, which is what chained means.
-func (p *profile) sessionDuration(chained bool) (time.Duration, setting, error) {
+// longer when there are roles to assume from it, which is what chained means, and
+// when it takes a token code. Nobody is to type one each hour, and commands with
+// a role or without, here or in a program that calls us, share the session.
+func (p *profile) sessionDuration(chained, code bool) (time.Duration, setting, error) {
 	variable, d := "AWS_SESSION_TOKEN_TTL", sessionDuration
 	if chained {
-		variable, d = "AWS_CHAINED_SESSION_TOKEN_TTL", chainedSessionDuration
+		variable = "AWS_CHAINED_SESSION_TOKEN_TTL"
+	}
+	if chained || code {
+		d = longSessionDuration
 	}
 	if d, s, err := p.duration(variable); s.value != "" {
 		return d, s, err

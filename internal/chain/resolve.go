@@ -320,7 +320,7 @@ func sessionToken(path []*profile, roles []*role) (*SessionToken, error) {
 		}
 	}
 
-	duration, from, err := holder.sessionDuration(holder != named)
+	duration, from, err := holder.sessionDuration(holder != named, serial != "")
 	if err != nil {
 		return nil, err
 	}
