@@ -140,22 +140,28 @@ func (e *NoKeyError) Error() string {
 }
 
 // take carries out one step.
+//
+// A code that a program made may have been used by another program, or on
+// another machine, which looks to AWS like a wrong one. So it is worth another
+// try with the next; a person would want to know first.
 func (m *Minter) take(ctx context.Context, step chain.Step, from cred.Credentials) (cred.Credentials, error) {
-	switch {
-	case step.SessionToken != nil:
-		code, err := m.tokenCode(ctx, step.SessionToken.MFASerial)
-		if err != nil {
-			return cred.Credentials{}, err
-		}
-		return m.AWS.GetSessionToken(ctx, from, *step.SessionToken, code)
-	case step.AssumeRole != nil:
-		code, err := m.tokenCode(ctx, step.AssumeRole.MFASerial)
-		if err != nil {
-			return cred.Credentials{}, err
-		}
-		return m.AWS.AssumeRole(ctx, from, *step.AssumeRole, code)
+	got, err := m.try(ctx, step, from)
+	if e, ok := errors.AsType[*awsapi.Error](err); ok && e.Kind == awsapi.BadTokenCode && !m.CodesTyped {
+		m.Log.Debug("trying the next token code", "reason", err)
+		got, err = m.try(ctx, step, from)
 	}
-	panic("mint: empty step")
+	return got, err
+}
+
+func (m *Minter) try(ctx context.Context, step chain.Step, from cred.Credentials) (cred.Credentials, error) {
+	code, err := m.tokenCode(ctx, serial(step))
+	if err != nil {
+		return cred.Credentials{}, err
+	}
+	if step.SessionToken != nil {
+		return m.AWS.GetSessionToken(ctx, from, *step.SessionToken, code)
+	}
+	return m.AWS.AssumeRole(ctx, from, *step.AssumeRole, code)
 }
 
 func (m *Minter) tokenCode(ctx context.Context, serial string) (string, error) {

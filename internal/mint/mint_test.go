@@ -246,6 +246,36 @@ func TestAFailureIsShared(t *testing.T) {
 	b.mint(t, b.admin("admin"))
 }
 
+// Another program may have used a code that a program makes: the next one is
+// tried, once. A person hears of it first.
+func TestAUsedCodeIsTriedAgainWithTheNext(t *testing.T) {
+	for _, test := range []struct {
+		typed bool
+		bad   int32 // so many codes are not good
+		asked int32
+		ok    bool
+	}{
+		{false, 1, 2, true},
+		{false, 2, 2, false},
+		{true, 1, 1, false},
+	} {
+		b := newBench(t)
+		b.CodesTyped = test.typed
+		b.TokenCode = func(_ context.Context, serial string) (string, error) {
+			if b.asked.Add(1) <= test.bad {
+				return "000000", nil
+			}
+			return b.cloud.Code(serial)
+		}
+		_, err := b.Credentials(t.Context(), b.admin("admin"))
+		e, refused := errors.AsType[*awsapi.Error](err)
+		if test.ok != (err == nil) || !test.ok && (!refused || e.Kind != awsapi.BadTokenCode) || b.asked.Load() != test.asked {
+			t.Errorf("typed %v, %d bad codes: %v after %d codes, want %d and success %v",
+				test.typed, test.bad, err, b.asked.Load(), test.asked, test.ok)
+		}
+	}
+}
+
 func TestWhatAWSSaysIsShared(t *testing.T) {
 	b := newBench(t)
 	b.cloud.SetFault("AssumeRole", awstest.Fault{Kind: awstest.Error500})
