@@ -347,6 +347,7 @@ func (a *app) minter(ctx context.Context, v *vault, c chain.Chain, o *mintFlags)
 		},
 		MinTTL:     minTTL,
 		CodesTyped: codes.typed,
+		Shared:     a.itemCacheOf(v, c),
 		Now:        time.Now,
 		Log:        a.log,
 	}, nil

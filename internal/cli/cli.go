@@ -14,11 +14,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"kura/internal/harden"
+	"kura/internal/onepassword"
 	"kura/internal/store"
 	"kura/internal/unlocked"
 )
@@ -69,6 +71,9 @@ type app struct {
 	restore func()          // undoes what protects this process, for the child
 	kept    *unlocked.Keep  // see keep
 
+	unshared   *onepassword.Order // a session that is still to be shared, see shareSession
+	refusedFor time.Duration      // see onepassword.Options
+
 	// The stores, see backend.go.
 	all       []store.Backend
 	opened    map[string]*vault // by spec
@@ -99,6 +104,7 @@ var commands = []struct {
 	{"lock", lockCommand},
 	{"store", storeCommand},
 	{"version", versionCommand},
+	{writeSessionName, writeSessionCommand},
 }
 
 // Main runs the program and returns its exit status.
@@ -253,7 +259,9 @@ func (e *noHomeError) Error() string { return "where your files are is not known
 func (a *app) unknownCommand(name string) error {
 	var names []string
 	for _, c := range commands {
-		names = append(names, c.name)
+		if !c.make(a).Hidden {
+			names = append(names, c.name)
+		}
 	}
 	return &usageError{
 		msg:     fmt.Sprintf("unknown command %q; the commands are: %s", name, strings.Join(names, ", ")),

@@ -24,6 +24,10 @@ const (
 	// See _advisory_refresh_timeout in
 	// https://github.com/boto/botocore/blob/develop/botocore/credentials.py
 	processAhead = 16 * time.Minute
+
+	// processRefused is how long 1Password is not asked again for the same
+	// program once a person has refused: it may come back at each of its requests.
+	processRefused = time.Minute
 )
 
 func credentialProcessCommand(a *app) *cobra.Command {
@@ -34,7 +38,8 @@ func credentialProcessCommand(a *app) *cobra.Command {
 		Long: `Credential-process is what an AWS CLI, an SDK or awsume runs to get credentials
 of PROFILE, when credential_process in ~/.aws/config says so. It prints them as
 JSON and nothing else. It reads nothing from standard input, asks on the
-terminal, and ends within 50 seconds: some SDKs kill it after 60.
+terminal, and ends within 50 seconds: some SDKs kill it after 60. The commands
+"export --format=json" and "exec --json" do the same.
 
 The path of kura is best written out, without spaces and quotes: awsume looks
 for a file of that name.
@@ -56,11 +61,14 @@ minutes, and the present credentials are printed.`,
 	return c
 }
 
+// credentialProcess prints credentials for a program that runs this one to get
+// them: one of AWS's, or one that was set up for aws-vault's exec --json.
 func (a *app) credentialProcess(ctx context.Context, profile string, o *mintFlags) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, processTimeout, &lateError{processTimeout})
 	defer cancel()
 	a.ctx = ctx
 	a.Stdin = nil // it is the caller's, and in JavaScript a pipe without end
+	a.refusedFor = processRefused
 
 	c, m, err := a.plan(ctx, profile, o)
 	if err != nil {
@@ -79,6 +87,7 @@ func (a *app) credentialProcess(ctx context.Context, profile string, o *mintFlag
 		return fmt.Errorf("printing the credentials of %q: %w", profile, err)
 	}
 	_, err = a.Stdout.Write(out)
+	a.shareSession()
 	return err
 }
 

@@ -67,7 +67,7 @@ and 1 if there are no credentials for it.`,
 			return usagef("required argument %q not provided, and AWS_PROFILE is not set", "profile")
 		}
 		if asJSON {
-			return a.export(c.Context(), profile, "json", &o)
+			return a.credentialProcess(c.Context(), profile, &o)
 		}
 		return a.exec(c.Context(), profile, argv, &o)
 	}
@@ -110,6 +110,7 @@ func (a *app) exec(ctx context.Context, profile string, argv []string, o *mintFl
 		CABundle:    c.CABundle,
 		Credentials: credentials,
 	})
+	a.shareSession() // what follows takes the place of this process
 	status, err := deliver.Exec(ctx, argv, env, a.restore)
 	if err != nil {
 		return err

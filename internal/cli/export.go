@@ -22,8 +22,8 @@ What is printed is a secret: it is meant for a pipe or for eval, not for a
 file.
 
 The formats are env, export-env (for eval in sh, bash and zsh), fish,
-powershell, dotenv, json (what a credential_process prints) and ini (a section
-of a credentials file).`,
+powershell, dotenv, json (as credential-process does it) and ini (a section of
+a credentials file).`,
 		Args:              exactly("profile"),
 		ValidArgsFunction: a.completeProfiles,
 	}
@@ -32,6 +32,9 @@ of a credentials file).`,
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !slices.Contains(deliver.Formats(), format) {
 			return usagef("--format must be one of %s, got %q", strings.Join(deliver.Formats(), ", "), format)
+		}
+		if format == "json" {
+			return a.credentialProcess(c.Context(), args[0], &o)
 		}
 		return a.export(c.Context(), args[0], format, &o)
 	}
@@ -48,5 +51,6 @@ func (a *app) export(ctx context.Context, profile, format string, o *mintFlags) 
 		return fmt.Errorf("exporting %q: %w", profile, err)
 	}
 	_, err = a.Stdout.Write(out)
+	a.shareSession()
 	return err
 }

@@ -250,10 +250,12 @@ var errNoItem = errors.New("1Password is to make the token code, and nothing say
 func (a *app) onePassword() *onepassword.Client {
 	if a.global.op == nil {
 		a.global.op = onepassword.New(onepassword.Options{
-			Environ: deliver.Scrub(a.Environ),
-			LockDir: filepath.Join(a.cacheDir(), "locks"),
-			Say:     a.say,
-			Log:     a.log,
+			Environ:    deliver.Scrub(a.Environ),
+			LockDir:    filepath.Join(a.cacheDir(), "locks"),
+			RefusedFor: a.refusedFor,
+			Job:        prompt.Job(),
+			Say:        a.say,
+			Log:        a.log,
 		})
 	}
 	return a.global.op

@@ -55,8 +55,25 @@ type Minter struct {
 	// asked for a code while there are credentials that will do.
 	CodesTyped bool
 
+	// Shared is another cache for the sessions of access keys. It may be nil.
+	Shared SharedCache
+
 	Now func() time.Time
 	Log *slog.Logger
+}
+
+// A SharedCache keeps sessions that GetSessionToken has made where other
+// programs, and other machines, find them too. It is looked at where Cache has
+// none, and before anybody is asked for a token code.
+type SharedCache interface {
+	// Session returns a session that the step would make of the access key of
+	// that name, if there is one that is valid after a time. An error is
+	// somebody's refusal to have it looked at; to go on would be to ask again.
+	Session(ctx context.Context, name string, step chain.SessionToken, after time.Time) (c cred.Credentials, ok bool, err error)
+
+	// Share takes a session that the step has made of an access key. It returns
+	// at once: what it does with it must not keep anybody waiting.
+	Share(key cred.Credentials, step chain.SessionToken, minted cred.Credentials)
 }
 
 // DefaultMinTTL is the MinTTL that aws-vault uses.
@@ -99,14 +116,18 @@ func (m *Minter) prefix(ctx context.Context, c chain.Chain, n int) (cred.Credent
 // mint makes the credentials of the first n steps of c, and remembers them under
 // key.
 func (m *Minter) mint(ctx context.Context, c chain.Chain, n int, key string) (cred.Credentials, error) {
-	var minted cred.Credentials
-	var err error
-	if n == 0 {
+	minted, found, err := m.shared(ctx, c, n)
+	switch {
+	case found || err != nil:
+	case n == 0:
 		minted, err = m.source(ctx, c.Source)
-	} else {
+	default:
 		var from cred.Credentials
 		if from, err = m.prefix(ctx, c, n-1); err == nil {
 			minted, err = m.take(ctx, c.Steps[n-1], from)
+		}
+		if err == nil && m.isShared(c, n) {
+			m.Shared.Share(from, *c.Steps[0].SessionToken, minted)
 		}
 	}
 	if err != nil {
@@ -114,6 +135,25 @@ func (m *Minter) mint(ctx context.Context, c chain.Chain, n int, key string) (cr
 	}
 	m.remember(ctx, c, n, key, minted)
 	return minted, nil
+}
+
+// isShared reports whether what the first n steps of c lead to has a place in
+// the shared cache.
+func (m *Minter) isShared(c chain.Chain, n int) bool {
+	return m.Shared != nil && n == 1 && c.Source.Stored != nil && c.Steps[0].SessionToken != nil
+}
+
+// shared returns what the shared cache has of the first n steps of c. Where it
+// takes nobody to mint them anew, it is no use if it has to be renewed at once.
+func (m *Minter) shared(ctx context.Context, c chain.Chain, n int) (cred.Credentials, bool, error) {
+	if !m.isShared(c, n) {
+		return cred.Credentials{}, false, nil
+	}
+	least := m.MinTTL
+	if n == len(c.Steps) && !m.CodesTyped {
+		least = max(least, m.ahead(c))
+	}
+	return m.Shared.Session(ctx, c.Source.Stored.Name, *c.Steps[0].SessionToken, m.Now().Add(least))
 }
 
 func (m *Minter) accessKey(ctx context.Context, name string) (cred.Credentials, error) {

@@ -47,10 +47,12 @@ type Options struct {
 	// SessionTimeout is for all of WriteSession; 0 means 30 seconds.
 	CallTimeout, AskTimeout, QueueTimeout, SessionTimeout time.Duration
 
-	// RefusedFor is how long nobody is asked again once the app's question was
-	// dismissed or left open. 0 is for a command that a person has typed; an SDK
-	// that calls a credential process at each of its requests would ask for ever.
+	// RefusedFor is how long nobody is asked again, for the same Job, once the
+	// app's question was dismissed or left open. 0 is for a command that a person
+	// has typed; an SDK that calls a credential process at each of its requests
+	// would ask for ever.
 	RefusedFor time.Duration
+	Job        int
 
 	// Say tells the user what is being waited for. It may be nil.
 	Say func(text string)

@@ -353,6 +353,10 @@ func TestPromptAgain(t *testing.T) {
 	patient.RefusedFor = time.Minute
 	_, err := onepassword.New(patient).Item(t.Context(), ref)
 	wantKind(t, "for a caller who never gives up", err, onepassword.Dismissed)
+	patient.Job++
+	if _, err := onepassword.New(patient).Item(t.Context(), ref); err != nil {
+		t.Errorf("for another caller: %v", err)
+	}
 	if _, err := c.Item(t.Context(), ref); err != nil {
 		t.Errorf("after the person has changed his mind: %v", err)
 	}

@@ -16,6 +16,7 @@ type refusal struct {
 	At      time.Time
 	Account string
 	Kind    Kind
+	Job     int // see Options
 }
 
 const (
@@ -34,7 +35,7 @@ func (c *Client) noteRefusal(a command, err error) {
 	if c.o.LockDir == "" || kind != Dismissed && kind != Unanswered && !hung {
 		return
 	}
-	data, err := json.Marshal(refusal{os.Getpid(), c.o.Now(), a.account, kind})
+	data, err := json.Marshal(refusal{os.Getpid(), c.o.Now(), a.account, kind, c.o.Job})
 	if err == nil {
 		err = durable.Overwrite(c.refusalFile(), data, 0o600)
 	}
@@ -57,7 +58,8 @@ func (c *Client) refusedSince(began time.Time, a command) error {
 	}
 	age := c.o.Now().Sub(r.At)
 	waited := !r.At.Before(began) && age <= refusalValid
-	if r.Account != a.account || age < 0 || !waited && age > c.o.RefusedFor {
+	insists := r.Job == c.o.Job && age <= c.o.RefusedFor
+	if r.Account != a.account || age < 0 || !waited && !insists {
 		return nil
 	}
 	return &Error{Kind: r.Kind, Command: a.words(), PID: r.PID}

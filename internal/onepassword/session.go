@@ -21,7 +21,11 @@ import (
 type Session struct {
 	Credentials cred.Credentials
 	KeyID       string // of the access key they were made with; "" if a script wrote them
-	MFASerial   string // of the device whose code was used; "" likewise, or if there was none
+	MFASerial   string // of the device whose code was used; "" likewise, or if there was none, which KeyID tells apart
+
+	// Lasts is how long the session was to last when it was made, in seconds;
+	// 0 if a script wrote it.
+	Lasts time.Duration
 }
 
 type sessionJSON struct {
@@ -33,6 +37,7 @@ type sessionJSON struct {
 	}
 	KeyID     string `json:"SourceAccessKeyId,omitempty"`
 	MFASerial string `json:"SerialNumber,omitempty"`
+	Lasts     int64  `json:"DurationSeconds,omitempty"`
 	AccountID string `json:"AccountId,omitempty"`
 }
 
@@ -64,6 +69,7 @@ func DecodeSession(value cred.Secret) (Session, error) {
 		},
 		KeyID:     j.KeyID,
 		MFASerial: j.MFASerial,
+		Lasts:     time.Duration(j.Lasts) * time.Second,
 	}, nil
 }
 
@@ -73,7 +79,7 @@ func (s Session) Encode() (cred.Secret, error) {
 	if c.LongTerm() || c.Expires.IsZero() {
 		return cred.Secret{}, errSession
 	}
-	j := sessionJSON{KeyID: s.KeyID, MFASerial: s.MFASerial, AccountID: c.AccountID}
+	j := sessionJSON{KeyID: s.KeyID, MFASerial: s.MFASerial, Lasts: int64(s.Lasts / time.Second), AccountID: c.AccountID}
 	j.Credentials.AccessKeyID = c.AccessKeyID
 	j.Credentials.SecretAccessKey = c.SecretAccessKey.Reveal()
 	j.Credentials.SessionToken = c.SessionToken.Reveal()
@@ -87,11 +93,41 @@ func (s Session) Encode() (cred.Secret, error) {
 	return cred.NewSecret(base64.StdEncoding.EncodeToString(data)), nil
 }
 
-// Session returns the session that is in an item's cache and may be used: it
-// lasts for longer than margin, and was made with the key that is in the item
-// now and the device of that serial, as far as it says. Otherwise the error says
-// why not; that is nothing to tell the user.
-func (it *Item) Session(now time.Time, margin time.Duration, serial string) (Session, error) {
+// An Order tells another process to call WriteSession.
+type Order struct {
+	Item    Ref
+	Session Session
+}
+
+type orderJSON struct {
+	Item    Ref
+	Session string
+}
+
+// Encode returns an order in the form of DecodeOrder. It is a secret.
+func (o Order) Encode() ([]byte, error) {
+	value, err := o.Session.Encode()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(orderJSON{o.Item, value.Reveal()})
+}
+
+// DecodeOrder is the inverse of Encode. The error does not quote the order.
+func DecodeOrder(data []byte) (Order, error) {
+	var j orderJSON
+	if json.Unmarshal(data, &j) != nil {
+		return Order{}, errNotJSON
+	}
+	s, err := DecodeSession(cred.NewSecret(j.Session))
+	return Order{j.Item, s}, err
+}
+
+// Session returns the session that is in an item's cache and may be used: it is
+// valid after a time, and as far as it says was made with the key that is in the
+// item now and the device of that serial, to last no shorter than it was to.
+// Otherwise the error says why not; that is nothing to tell the user.
+func (it *Item) Session(after time.Time, serial string, lasts time.Duration) (Session, error) {
 	f, n := it.sessionField()
 	switch {
 	case n > 1:
@@ -107,12 +143,14 @@ func (it *Item) Session(now time.Time, margin time.Duration, serial string) (Ses
 	switch {
 	case err != nil:
 		return Session{}, err
-	case !s.Credentials.Expires.After(now.Add(margin)):
+	case !s.Credentials.Expires.After(after):
 		return Session{}, fmt.Errorf("the session in item %q has expired, or is about to", it.Title)
 	case s.KeyID != "" && s.KeyID != key.AccessKeyID:
 		return Session{}, fmt.Errorf("the session in item %q was made with another access key", it.Title)
-	case s.MFASerial != "" && s.MFASerial != serial:
+	case (s.MFASerial != "" || s.KeyID != "") && s.MFASerial != serial:
 		return Session{}, fmt.Errorf("the session in item %q was made with another MFA device", it.Title)
+	case s.Lasts > 0 && s.Lasts < lasts:
+		return Session{}, fmt.Errorf("the session in item %q was made to last for %v", it.Title, s.Lasts)
 	}
 	return s, nil
 }
@@ -141,7 +179,7 @@ func (c *Client) WriteSession(ctx context.Context, ref Ref, s Session) error {
 		if s.KeyID != "" && s.KeyID != key.AccessKeyID {
 			return nil
 		}
-		if other, err := it.Session(c.o.Now(), 0, s.MFASerial); err == nil && other.Credentials.Expires.After(s.Credentials.Expires) {
+		if other, err := it.Session(c.o.Now(), s.MFASerial, 0); err == nil && other.Credentials.Expires.After(s.Credentials.Expires) {
 			return nil
 		}
 		if f != nil {

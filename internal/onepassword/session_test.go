@@ -26,6 +26,7 @@ func session(d time.Duration) onepassword.Session {
 		},
 		KeyID:     keyID,
 		MFASerial: serial,
+		Lasts:     time.Hour,
 	}
 }
 
@@ -138,8 +139,11 @@ func TestSessionRules(t *testing.T) {
 		ok     bool
 	}{
 		{"as it was written", func(*onepassword.Session) {}, serial, true},
-		{"of a script", func(s *onepassword.Session) { s.KeyID, s.MFASerial = "", "" }, serial, true},
+		{"of a script", func(s *onepassword.Session) { s.KeyID, s.MFASerial, s.Lasts = "", "", 0 }, serial, true},
+		{"that lasts longer", func(s *onepassword.Session) { s.Lasts = 8 * time.Hour }, serial, true},
+		{"that was to end sooner", func(s *onepassword.Session) { s.Lasts = 30 * time.Minute }, serial, false},
 		{"without MFA", func(s *onepassword.Session) { s.MFASerial = "" }, "", true},
+		{"without MFA, which is asked for", func(s *onepassword.Session) { s.MFASerial = "" }, serial, false},
 		{"another key", func(s *onepassword.Session) { s.KeyID = otherKey.AccessKeyID }, serial, false},
 		{"another device", func(*onepassword.Session) {}, serial + "2", false},
 		{"within the margin", func(s *onepassword.Session) { s.Credentials.Expires = now.Add(30 * time.Second) }, serial, false},
@@ -154,7 +158,7 @@ func TestSessionRules(t *testing.T) {
 		}
 		item := keyItem()
 		item.Fields[len(item.Fields)-1].Value = value.Reveal()
-		got, err := decode(t, item).Session(now, 30*time.Second, c.serial)
+		got, err := decode(t, item).Session(now.Add(30*time.Second), c.serial, time.Hour)
 		if ok := err == nil; ok != c.ok || ok && got.Credentials.AccessKeyID != s.Credentials.AccessKeyID {
 			t.Errorf("%s: %v, want it to be used: %v", c.what, err, c.ok)
 		}
@@ -162,7 +166,7 @@ func TestSessionRules(t *testing.T) {
 	for _, v := range []string{"", "garbage"} {
 		item := keyItem()
 		item.Fields[len(item.Fields)-1].Value = v
-		if _, err := decode(t, item).Session(now, 0, serial); err == nil {
+		if _, err := decode(t, item).Session(now, serial, 0); err == nil {
 			t.Errorf("the session cache %q was used", v)
 		}
 	}
@@ -180,7 +184,7 @@ func TestWriteSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := it.Session(time.Now(), 0, serial); got != s || err != nil {
+	if got, err := it.Session(time.Now(), serial, 0); got != s || err != nil {
 		t.Errorf("Session = %+v, %v", got, err)
 	}
 	if key, err := it.Key(); err != nil || key.AccessKeyID != keyID || len(it.Fields) != len(before.Fields) {
@@ -243,13 +247,13 @@ func TestSetKeyDropsSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := it.Session(time.Now(), 0, serial); err != nil {
+	if _, err := it.Session(time.Now(), serial, 0); err != nil {
 		t.Errorf("with the same key the session is gone: %v", err)
 	}
 	if it, err = c.Edit(t.Context(), ref, setOther); err != nil {
 		t.Fatal(err)
 	}
-	_, err = it.Session(time.Now(), 0, serial)
+	_, err = it.Session(time.Now(), serial, 0)
 	if e, ok := errors.AsType[*onepassword.FieldError](err); !ok || e.Problem != onepassword.Absent {
 		t.Errorf("with another key: %v, want no session", err)
 	}

@@ -71,6 +71,10 @@ func Say(text string) error {
 // Session is the same in all processes that have the same terminal.
 func Session() int { return sessionID() }
 
+// Job is the same in all processes of one job of a shell: of a command that was
+// typed, and all that it runs. It is 0 where the system has no such thing.
+func Job() int { return jobID() }
+
 // Works reports whether there is a terminal to ask on.
 func Works() bool {
 	t, err := open()

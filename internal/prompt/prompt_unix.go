@@ -146,3 +146,5 @@ func unlessInterrupted(err error) error {
 }
 
 func (t *terminal) flush() { flushInput(t.fd) }
+
+func jobID() int { return unix.Getpgrp() }

@@ -118,3 +118,5 @@ func (t *terminal) flush() { _ = windows.FlushConsoleInputBuffer(windows.Handle(
 
 // sessionID can't tell consoles apart.
 func sessionID() int { return 0 }
+
+func jobID() int { return 0 }

@@ -2,6 +2,7 @@ package all
 
 import (
 	"context"
+	"errors"
 
 	client "kura/internal/onepassword"
 	"kura/internal/store"
@@ -19,6 +20,7 @@ func (e *Env) onePassword() store.Backend {
 			{Name: "account", Help: "its ID, address or shorthand"},
 			{Name: "item", Help: "the ID or title of an item of yours that holds a key"},
 			{Name: "name", Help: "the profile whose key that is"},
+			{Name: sessionCache, Help: "on: sessions are shared by way of its field session_cache"},
 		},
 		Open: func(settings map[string]string) (store.Opened, error) {
 			s := onepassword.Open(onepassword.Options{
@@ -31,6 +33,11 @@ func (e *Env) onePassword() store.Backend {
 			if (settings["item"] == "") != (settings["name"] == "") {
 				return nil, onepassword.ErrNoName
 			}
+			switch settings[sessionCache] {
+			case "", "on", "off":
+			default:
+				return nil, ErrOnOff
+			}
 			return &items{e.nearNamed(OnePassword, settings, s, nil), s, settings["name"]}, nil
 		},
 	}
@@ -39,6 +46,17 @@ func (e *Env) onePassword() store.Backend {
 // OnePassword is the name of the backend that keeps access keys only. The cache
 // key is kept elsewhere where it is used.
 const OnePassword = "1password"
+
+// sessionCache is the name of a setting of that backend.
+const sessionCache = "session-cache"
+
+// ErrOnOff says that a setting is neither on nor off.
+var ErrOnOff = errors.New(sessionCache + " is on or off")
+
+// SharesSessions reports whether the settings of a store say that the sessions
+// of its keys are to be kept in their items too. It is an option of 1Password
+// alone.
+func SharesSessions(settings map[string]string) bool { return settings[sessionCache] == "on" }
 
 // items is the store in 1Password. Of the user's own item it knows without op
 // that it is there.
