@@ -30,6 +30,9 @@ type Chain struct {
 	CABundle  string            // ca_bundle: path of a PEM file, "" for the system's own roots
 
 	MFAProcess string // command that prints a token code; "" when none is configured
+
+	// STS is where further calls of STS go that are made with the credentials.
+	STS Call
 }
 
 // A Source is where a chain starts. Just one of its fields is set.

@@ -117,6 +117,7 @@ func TestKeyCoversAllFields(t *testing.T) {
 		"Chain.Endpoints":     "for the child",
 		"Chain.CABundle":      "how AWS is checked, not what is asked",
 		"Chain.MFAProcess":    "where a code comes from",
+		"Chain.STS":           "for calls that are no part of it",
 		"AssumeRole.Call":     "its fields are looked at",
 		"SessionToken.Call":   "its fields are looked at",
 		"WebIdentity.Call":    "its fields are looked at",
@@ -156,7 +157,8 @@ func TestKeyCoversAllFields(t *testing.T) {
 	}
 }
 
-// eachField calls f with the number, name and value of each field below v.
+// eachField calls f with the number, name and value of each field below v, but
+// for those of Chain.STS: they are of another use of a type that has others.
 func eachField(v reflect.Value, f func(i int, name string, v reflect.Value)) {
 	i := 0
 	var walk func(v reflect.Value)
@@ -174,7 +176,9 @@ func eachField(v reflect.Value, f func(i int, name string, v reflect.Value)) {
 			for k := range v.NumField() {
 				f(i, v.Type().Name()+"."+v.Type().Field(k).Name, v.Field(k))
 				i++
-				walk(v.Field(k))
+				if v.Type().Field(k).Name != "STS" {
+					walk(v.Field(k))
+				}
 			}
 		}
 	}

@@ -68,6 +68,9 @@ func Resolve(f *awsconfig.File, profile string, o Overrides) (Chain, error) {
 	if c.Steps, err = steps(path, c.Source, o); err != nil {
 		return Chain{}, err
 	}
+	if c.STS, err = named.call("", c.Region); err != nil {
+		return Chain{}, err
+	}
 	return c, nil
 }
 

@@ -3,6 +3,7 @@ package chain_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -286,5 +287,48 @@ func BenchmarkResolve(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestAssume(t *testing.T) {
+	f := parse(t, `
+[profile base]
+region = eu-west-1
+endpoint_url = https://aws.example
+[profile it]
+source_profile = base
+region = eu-central-1
+endpoint_url = https://aws.example
+role_arn = arn:aws:iam::111122223333:role/it
+mfa_serial = arn:aws:iam::111122223333:mfa/ann
+`)
+	const role = "arn:aws:iam::444455556666:role/path/other"
+	for _, profile := range []string{"base", "it"} {
+		was, err := chain.Resolve(f, profile, chain.Overrides{Stored: func(name string) bool { return name == "base" }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := was.Assume(role, "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(was.Steps)
+		got, want := *c.Steps[n].AssumeRole, chain.AssumeRole{
+			Call:        chain.Call{Region: was.Region, Partition: "aws", Endpoint: "https://aws.example"},
+			RoleARN:     role,
+			SessionName: "kura-ann-" + profile,
+			Duration:    time.Hour,
+		}
+		if !reflect.DeepEqual(got, want) || len(c.Steps) != n+1 {
+			t.Errorf("%s: %d steps, the last %+v, want %+v", profile, len(c.Steps), got, want)
+		}
+		if c.Key("", n) != was.Key("", n) {
+			t.Errorf("%s: what comes before the role is another", profile)
+		}
+		for _, bad := range []string{"", "role", "arn:aws:iam::1:role/x", "arn:aws:iam::444455556666:user/x"} {
+			if _, err := was.Assume(bad, "ann"); err == nil {
+				t.Errorf("%q was taken for the ARN of a role", bad)
+			}
+		}
 	}
 }

@@ -70,6 +70,20 @@ func (p *profile) role() (*role, error) {
 	return r, err
 }
 
+// Assume returns c with the role of that ARN assumed at its end, for an hour at
+// the most: what c leads to are session credentials. The user and the profile of
+// c name the session. The error is a *SettingError.
+func (c Chain) Assume(arn, user string) (Chain, error) {
+	if !isRoleARN(arn) {
+		return Chain{}, &SettingError{Setting: "role", Value: arn, Msg: "not the ARN of a role"}
+	}
+	call := c.STS
+	call.Partition = arnPartition(arn)
+	role := &AssumeRole{Call: call, RoleARN: arn, SessionName: sessionName(user, c.Profile), Duration: maxChained}
+	c.Steps = append(slices.Clip(c.Steps), Step{Profile: c.Profile, AssumeRole: role})
+	return c, nil
+}
+
 // call returns where the STS calls of p go that are about the resource arn. One
 // that isn't an ARN, such as the serial number of a hardware device, does not
 // tell the partition; then the first of the regions that is set does.
