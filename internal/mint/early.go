@@ -28,7 +28,7 @@ const (
 // as long as it does whatever is left of the session it is assumed with. Nobody
 // waits for an early renewal but the process that carries it out.
 func (m *Minter) early(ctx context.Context, c chain.Chain, key string, cached cred.Credentials) cred.Credentials {
-	if !m.due(c, cached) || m.CodesTyped && m.takesCode(ctx, c) {
+	if !m.due(c, cached) || m.CodesTyped && m.NeedsCode(ctx, c, m.Now()) != "" {
 		return cached
 	}
 	unlock, err := m.tryLock(key)
@@ -93,18 +93,18 @@ func lifetime(c chain.Chain) time.Duration {
 	return 0
 }
 
-// takesCode reports whether a token code is needed to renew the credentials
-// that c leads to.
-func (m *Minter) takesCode(ctx context.Context, c chain.Chain) bool {
+// NeedsCode returns the MFA device of which a token code is needed to renew, at a
+// time, the credentials that c leads to, or "".
+func (m *Minter) NeedsCode(ctx context.Context, c chain.Chain, at time.Time) (serialNumber string) {
 	for n := len(c.Steps); n > 0; n-- {
-		if serial(c.Steps[n-1]) != "" {
-			return true
+		if serialNumber = serial(c.Steps[n-1]); serialNumber != "" {
+			return serialNumber
 		}
-		if _, ok, _ := m.cached(ctx, m.Cache.key(c, n-1)); ok {
-			return false // it begins there
+		if _, ok, _ := m.cached(ctx, m.Cache.key(c, n-1), at.Add(m.MinTTL)); ok {
+			return "" // it begins there
 		}
 	}
-	return false
+	return ""
 }
 
 // serial is the MFA device that a step shows, or "".

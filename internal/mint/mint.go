@@ -84,23 +84,46 @@ func (m *Minter) Credentials(ctx context.Context, c chain.Chain) (cred.Credentia
 	return m.prefix(ctx, c, len(c.Steps))
 }
 
+// Renew is Credentials for who needs them to be valid after a time. What is
+// cached and ends sooner is minted anew, which may ask for a token code; what the
+// last step starts from need not last as long. New ones that end sooner, too, are
+// the best there is.
+func (m *Minter) Renew(ctx context.Context, c chain.Chain, after time.Time) (cred.Credentials, error) {
+	n := len(c.Steps)
+	if n == 0 && c.Source.Stored != nil {
+		return m.accessKey(ctx, c.Source.Stored.Name)
+	}
+	key := m.Cache.key(c, n)
+	cached := func() (cred.Credentials, bool, error) { return m.cached(ctx, key, after) }
+	if got, ok, err := cached(); ok || err != nil {
+		return got, err
+	}
+	return m.mintOnce(ctx, c, n, key, cached)
+}
+
 // prefix returns the credentials that the first n steps of c lead to.
-//
-// Processes that need the same credentials at once wait for the first of them,
-// so that the user is asked once. All take longer prefixes' locks before
-// shorter ones', so that none can wait for another in a circle.
 func (m *Minter) prefix(ctx context.Context, c chain.Chain, n int) (cred.Credentials, error) {
 	if n == 0 && c.Source.Stored != nil {
 		return m.accessKey(ctx, c.Source.Stored.Name)
 	}
 	key := m.Cache.key(c, n)
-	cached := func() (cred.Credentials, bool, error) { return m.cached(ctx, key) }
+	cached := func() (cred.Credentials, bool, error) { return m.cached(ctx, key, m.Now().Add(m.MinTTL)) }
 	if got, ok, err := cached(); ok || err != nil {
 		if ok && n == len(c.Steps) {
 			got = m.early(ctx, c, key, got)
 		}
 		return got, err
 	}
+	return m.mintOnce(ctx, c, n, key, cached)
+}
+
+// mintOnce mints what the first n steps of c lead to, unless another process does
+// so meanwhile: then it returns what is cached.
+//
+// Processes that need the same credentials at once wait for the first of them,
+// so that the user is asked once. All take longer prefixes' locks before
+// shorter ones', so that none can wait for another in a circle.
+func (m *Minter) mintOnce(ctx context.Context, c chain.Chain, n int, key string, cached func() (cred.Credentials, bool, error)) (cred.Credentials, error) {
 	unlock, got, err := m.lock(ctx, key, c.Profile, cached)
 	if err != nil || unlock == nil {
 		return got, err
@@ -221,12 +244,12 @@ type codeError struct{ err error }
 func (e *codeError) Error() string { return e.err.Error() }
 func (e *codeError) Unwrap() error { return e.err }
 
-// cached returns cached credentials that are good for a while yet. A cache that
+// cached returns cached credentials that are valid after a time. A cache that
 // can't be read is no worse than an empty one, so errors only cost a line of
 // log. The exception is a store that stays locked: minting would ask for the
 // same passphrase again, so that is an error at once.
-func (m *Minter) cached(ctx context.Context, key string) (cred.Credentials, bool, error) {
-	c, err := m.Cache.get(ctx, key, m.Now().Add(m.MinTTL))
+func (m *Minter) cached(ctx context.Context, key string, after time.Time) (cred.Credentials, bool, error) {
+	c, err := m.Cache.get(ctx, key, after)
 	switch {
 	case errors.Is(err, store.ErrLocked):
 		return cred.Credentials{}, false, fmt.Errorf("reading the session cache: %w", err)
