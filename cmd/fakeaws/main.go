@@ -52,6 +52,8 @@ Control, for scripts:
   GET  /_fakeaws/code?serial=ARN      a token code that is good now
   GET  /_fakeaws/secrets              every secret there is, as JSON
   POST /_fakeaws/clock?offset=10m     move the clock of AWS
+  POST /_fakeaws/sessions?limit=2m    end new sessions after that time (0: when
+                                      they are to)
   POST /_fakeaws/fault?op=AssumeRole&kind=KIND&count=N&delay=DURATION
                                       make the next N calls (0: all) of an
                                       operation (*: of any) go wrong
@@ -184,6 +186,14 @@ func handler(cloud *awstest.Cloud) http.Handler {
 			return
 		}
 		cloud.SetClockOffset(offset)
+	})
+	control.HandleFunc("POST /_fakeaws/sessions", func(w http.ResponseWriter, r *http.Request) {
+		limit, err := time.ParseDuration(r.FormValue("limit"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		cloud.SetSessionLimit(limit)
 	})
 	control.HandleFunc("POST /_fakeaws/fault", func(w http.ResponseWriter, r *http.Request) {
 		if err := setFault(cloud, r); err != nil {

@@ -107,7 +107,7 @@ func TestControl(t *testing.T) {
 	if err := getSessionToken(t, url, strings.TrimSpace(code)); err == nil || !strings.Contains(err.Error(), "Signature expired") {
 		t.Errorf("with another clock: %v", err)
 	}
-	for _, bad := range []string{"fault?kind=drop", "fault?op=a&kind=b", "fault?op=a&kind=drop&count=-1", "fault?op=a&kind=slow&delay=1", "clock?offset=x"} {
+	for _, bad := range []string{"fault?kind=drop", "fault?op=a&kind=b", "fault?op=a&kind=drop&count=-1", "fault?op=a&kind=slow&delay=1", "clock?offset=x", "sessions?limit=x"} {
 		if status, _ := call(t, "POST", control+bad); status != 400 {
 			t.Errorf("%s: status %d, want 400", bad, status)
 		}

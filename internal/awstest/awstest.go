@@ -44,17 +44,18 @@ type Cloud struct {
 	now      func() time.Time
 	keyDelay time.Duration
 
-	mu         sync.Mutex
-	offset     time.Duration
-	users      map[string]*user // by ARN
-	roles      map[string]*role // by ARN
-	keys       map[string]*key  // by access key ID
-	devices    map[string]*device
-	buckets    []Bucket
-	identities map[string]WebIdentity // by token
-	faults     map[string][]Fault     // by operation
-	calls      []Call
-	secrets    []string
+	mu           sync.Mutex
+	offset       time.Duration
+	sessionLimit time.Duration
+	users        map[string]*user // by ARN
+	roles        map[string]*role // by ARN
+	keys         map[string]*key  // by access key ID
+	devices      map[string]*device
+	buckets      []Bucket
+	identities   map[string]WebIdentity // by token
+	faults       map[string][]Fault     // by operation
+	calls        []Call
+	secrets      []string
 }
 
 // A Call is one request that reached the Cloud.
@@ -143,6 +144,15 @@ func (c *Cloud) SetClockOffset(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset = d
+}
+
+// SetSessionLimit makes session credentials that are issued from now on end after
+// that time at the latest, whatever was asked for; 0 is no limit. AWS has none
+// below 15 minutes. It is for who wants to see sessions end.
+func (c *Cloud) SetSessionLimit(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sessionLimit = d
 }
 
 // Now returns the time by the Cloud's clock.
@@ -450,11 +460,15 @@ func (c *Cloud) authenticate(rq *request) error {
 
 // issue makes session credentials.
 func (c *Cloud) issue(who principal, now time.Time, seconds int) *key {
+	lasts := time.Duration(seconds) * time.Second
+	if c.sessionLimit > 0 {
+		lasts = min(lasts, c.sessionLimit)
+	}
 	k := &key{
 		id:      newID("ASIA"),
 		secret:  randomBase64(30),
 		token:   "IQoJb3JpZ2luX2Vj" + randomBase64(264),
-		expires: now.Add(time.Duration(seconds) * time.Second).Truncate(time.Second),
+		expires: now.Add(lasts).Truncate(time.Second),
 		created: now,
 		who:     who,
 	}

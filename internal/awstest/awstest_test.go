@@ -166,6 +166,22 @@ func TestSignatureRefused(t *testing.T) {
 
 // A client and AWS whose clocks differ by more than 5 minutes do not
 // understand each other, and the Date header tells by how much they differ.
+// Sessions can be made to end sooner than AWS allows.
+func TestSessionLimit(t *testing.T) {
+	now := time.Now()
+	c := start(t, Config{Now: func() time.Time { return now }})
+	for limit, want := range map[time.Duration]time.Duration{0: 900 * time.Second, 2 * time.Minute: 2 * time.Minute, time.Hour: 900 * time.Second} {
+		c.SetSessionLimit(limit)
+		got, err := stsAs(c, ann).GetSessionToken(t.Context(), &sts.GetSessionTokenInput{DurationSeconds: aws.Int32(900)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lasts := got.Credentials.Expiration.Sub(now.Truncate(time.Second)); lasts != want {
+			t.Errorf("with a limit of %v a session lasts %v, want %v", limit, lasts, want)
+		}
+	}
+}
+
 func TestClockSkew(t *testing.T) {
 	c := start(t, Config{})
 	for offset, words := range map[time.Duration]string{
