@@ -102,6 +102,17 @@ func (it *Item) codeField() (best *Field, n int) {
 	return all[0], len(all)
 }
 
+// MakesCodes reports whether an item makes the token codes of one MFA device.
+// With the seeds of several nobody knows which.
+func (it *Item) MakesCodes() bool {
+	f, n := it.codeField()
+	if n != 1 {
+		return false
+	}
+	_, err := parseSeed(f.value)
+	return err == nil || f.code != ""
+}
+
 // HasKey reports whether an item has an access key, be it whole or not.
 func (it *Item) HasKey() bool {
 	id, _ := it.keyIDField()

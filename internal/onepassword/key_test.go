@@ -132,3 +132,31 @@ func TestProblems(t *testing.T) {
 		}
 	}
 }
+
+// An item makes codes if it has one seed, or shows a code of what is no seed here.
+func TestMakesCodes(t *testing.T) {
+	otp := func(label, seed, code string) opemu.Field {
+		f := field(label, "OTP", seed)
+		f.TOTP = code
+		return f
+	}
+	for _, c := range []struct {
+		what   string
+		fields []opemu.Field
+		want   bool
+	}{
+		{"a seed", []opemu.Field{otp("one-time password", seed, "")}, true},
+		{"one that is called otherwise", []opemu.Field{otp("console", seed, "")}, true},
+		{"the one that is called so", []opemu.Field{otp("console", seed, ""), otp("otp", seed, "")}, true},
+		{"a code of an unknown kind", []opemu.Field{otp("one-time password", "0189", "123456")}, true},
+		{"no field", nil, false},
+		{"no value", []opemu.Field{otp("one-time password", "", "")}, false},
+		{"no seed", []opemu.Field{otp("one-time password", "0189", "")}, false},
+		{"two seeds", []opemu.Field{otp("phone", seed, ""), otp("console", seed, "")}, false},
+		{"a seed in another field", []opemu.Field{field("one-time password", "STRING", seed)}, false},
+	} {
+		if got := decode(t, opemu.Item{Fields: c.fields}).MakesCodes(); got != c.want {
+			t.Errorf("%s: MakesCodes = %v, want %v", c.what, got, c.want)
+		}
+	}
+}

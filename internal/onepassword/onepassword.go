@@ -411,6 +411,9 @@ type Summary struct {
 	Tags     []string `json:"tags"`
 	Category string   `json:"category"`
 	Vault    Vault    `json:"vault"`
+
+	// Info is what the app shows below the title, such as the user of a login.
+	Info string `json:"additional_information"`
 }
 
 // Items returns the items of a vault, without those in the archive; "" is all
