@@ -288,6 +288,21 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// Of a single profile that others start from, Roles finds what concerns those.
+func TestRoles(t *testing.T) {
+	s := setupIn(t.TempDir(), nil)
+	var err error
+	s.Config, err = awsconfig.Parse("config", "[profile base]\ncredential_process = /opt/kura export base\n"+
+		"[profile a]\nsource_profile = base\n"+role+"duration_seconds = 900\n"+
+		"[profile b]\nsource_profile = other\n"+role+"duration_seconds = 900\n"+
+		"[profile other]\ncredential_process = /opt/kura export other\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Only = "base"
+	check(t, s.Roles("base"), []string{`warning config:6: duration_seconds of profile "a" makes awsume pass over the credential_process of "base", and find no credentials`})
+}
+
 // setupIn returns an empty setup.
 func setupIn(home string, env map[string]string) *doctor.Setup {
 	empty, _ := awsconfig.Parse("config", "")

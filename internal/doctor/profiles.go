@@ -242,6 +242,20 @@ func notDevice(serial string) string {
 	return "something other than an MFA device"
 }
 
+// Roles returns what keeps awsume or the AWS CLI from using the role profiles
+// that start from a profile with a credential_process. Examine finds the same,
+// but not of a single profile.
+func (s *Setup) Roles(source string) []Finding {
+	s.findProcesses()
+	var list []Finding
+	for _, name := range s.Config.Profiles() {
+		if section, _ := s.Config.Profile(name); section.Get("source_profile") == source {
+			list = append(list, s.rolesOfProcess(name)...)
+		}
+	}
+	return list
+}
+
 // rolesOfProcess returns what awsume and the AWS CLI make of a role profile
 // whose source profile has a credential_process.
 func (s *Setup) rolesOfProcess(name string) []Finding {
