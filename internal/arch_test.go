@@ -57,11 +57,13 @@ var layers = map[string][]string{
 	"awstest": {},
 	"opemu":   {"durable"},
 
+	"setup": {"awsconfig", "onepassword"},
+
 	"onepassword":       {"cred", "durable", "store/program"},
 	"store/onepassword": {"cred", "onepassword", "store"},
 
 	"cli": {"awsapi", "awsconfig", "backup", "chain", "cred", "deliver", "doctor", "durable", "foreign", "harden", "mfa", "mint",
-		"onepassword", "prompt", "shell", "store", "store/all", "store/file", "transfer", "unlocked"},
+		"onepassword", "prompt", "setup", "shell", "store", "store/all", "store/file", "transfer", "unlocked"},
 }
 
 // testOnly are the packages that no part of the program may import.
