@@ -103,11 +103,7 @@ func (a *app) add(ctx context.Context, profile string, o *addFlags) error {
 		return &keyError{from, err}
 	}
 	if !inConfig && o.addConfig && o.mfaSerial == "" && from == fromTerminal {
-		o.mfaSerial, err = prompt.Line(ctx, "Enter MFA Device ARN (If MFA is not enabled, leave this blank): ")
-		if err != nil {
-			return err
-		}
-		if _, err := withProfile(config, profile, o.mfaSerial); err != nil {
+		if o.mfaSerial, err = askSerial(ctx); err != nil {
 			return err
 		}
 	}
@@ -150,17 +146,7 @@ func (e *otherSourceError) Error() string {
 // the file otherwise as it is. The file is read again: somebody may have
 // changed it while the key was typed.
 func (a *app) addProfile(ctx context.Context, profile, mfaSerial string) error {
-	dir := filepath.Join(a.cacheDir(), "locks")
-	release := func() {}
-	err := os.MkdirAll(dir, 0o700)
-	if err == nil {
-		release, err = durable.Lock(ctx, filepath.Join(dir, "config"))
-	}
-	if err != nil {
-		a.log.Warn("nothing keeps another kura from changing the config file at the same time", "reason", err)
-	} else {
-		defer release()
-	}
+	defer a.lockConfig(ctx)()
 	before, err := a.config()
 	if err != nil {
 		return err
@@ -170,6 +156,21 @@ func (a *app) addProfile(ctx context.Context, profile, mfaSerial string) error {
 		return err
 	}
 	return writeConfig(after)
+}
+
+// lockConfig keeps other processes of this program from changing the config
+// file, until release is called.
+func (a *app) lockConfig(ctx context.Context) (release func()) {
+	dir := filepath.Join(a.cacheDir(), "locks")
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		release, err = durable.Lock(ctx, filepath.Join(dir, "config"))
+	}
+	if err != nil {
+		a.log.Warn("nothing keeps another kura from changing the config file at the same time", "reason", err)
+		return func() {}
+	}
+	return release
 }
 
 // withProfile returns config with a profile in it that has the MFA serial, if
@@ -247,6 +248,15 @@ func askKey(ctx context.Context) (cred.Credentials, error) {
 		return cred.Credentials{}, err
 	}
 	return cred.Credentials{AccessKeyID: id, SecretAccessKey: cred.NewSecret(secret)}, nil
+}
+
+// askSerial asks which MFA device is the user's, if there is one.
+func askSerial(ctx context.Context) (string, error) {
+	serial, err := prompt.Line(ctx, "Enter MFA Device ARN (If MFA is not enabled, leave this blank): ")
+	if err == nil && serial != "" && !chain.IsMFASerial(serial) {
+		err = &serialError{serial}
+	}
+	return serial, err
 }
 
 func readCSV(name string) (cred.Credentials, error) {

@@ -371,8 +371,7 @@ func (a *app) aws(caBundle string) *awsapi.Client {
 // stsFor returns what asks STS in the name of a profile, which need not be
 // configured yet.
 func (a *app) stsFor(f *awsconfig.File, profile string) (*awsapi.Client, chain.Call, error) {
-	overrides := chain.Overrides{Getenv: a.Getenv, Stored: func(string) bool { return true }}
-	c, err := chain.Resolve(f, profile, overrides)
+	c, err := a.chainFromKey(f, profile)
 	if err != nil {
 		return nil, chain.Call{}, err
 	}
@@ -382,6 +381,11 @@ func (a *app) stsFor(f *awsconfig.File, profile string) (*awsapi.Client, chain.C
 		return a.aws(c.CABundle), first.SessionToken.Call, nil
 	}
 	return a.aws(c.CABundle), first.AssumeRole.Call, nil
+}
+
+// chainFromKey works out the chain of a profile that has an access key.
+func (a *app) chainFromKey(f *awsconfig.File, profile string) (chain.Chain, error) {
+	return chain.Resolve(f, profile, chain.Overrides{Getenv: a.Getenv, Stored: func(string) bool { return true }})
 }
 
 // say tells the user something while a question or a wait is going on: on the

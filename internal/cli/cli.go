@@ -282,6 +282,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// atMost is exactly for arguments that may be left out.
+func atMost(n int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usagef("unexpected argument %q", args[n])
+		}
+		return nil
+	}
+}
+
 // completeProfiles completes the first argument with the names of profiles.
 func (a *app) completeProfiles(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {

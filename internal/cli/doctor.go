@@ -53,12 +53,7 @@ level, what, where and fix.`,
 		Example: `  kura doctor
   kura doctor admin --online
   kura doctor --json | jq -r '.[] | select(.level == "problem") | .what'`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef("unexpected argument %q", args[1])
-			}
-			return nil
-		},
+		Args:              atMost(1),
 		ValidArgsFunction: a.completeProfiles,
 	}
 	c.Flags().BoolVar(&online, "online", false, "compare this machine's clock with AWS's")
@@ -100,20 +95,8 @@ func (a *app) examine(ctx context.Context, profile string, online bool) diagnosi
 	r.unreadable(a, err)
 
 	stores := census{a: a, config: cmp.Or(config, &awsconfig.File{}), names: map[*vault][]string{}}
-	setup := doctor.Setup{
-		Only:        profile,
-		Config:      config,
-		Credentials: credentials,
-		Home:        a.home(),
-		Getenv:      a.Getenv,
-		Own:         []string{filepath.Dir(a.settingsFile()), a.settingsFile(), a.dataDir(), a.choiceFile()},
-		Terminal:    prompt.Works(),
-		Stored:      func(name string) (has, known bool) { return stores.has(ctx, name) },
-		LookPath:    exec.LookPath,
-		Asked:       a.asked,
-		Explain:     a.advice,
-		Quote:       shellWord,
-	}
+	setup := a.examined(profile, config, credentials)
+	setup.Stored = func(name string) (has, known bool) { return stores.has(ctx, name) }
 	r.findings = append(r.findings, setup.Examine()...)
 	r.chain, r.resolved = setup.Chain()
 	if profile == "" {
@@ -131,6 +114,23 @@ func (a *app) examine(ctx context.Context, profile string, online bool) diagnosi
 		r.findings[i].Fix = strings.ReplaceAll(r.findings[i].Fix, "@kura", a.name)
 	}
 	return r
+}
+
+// examined returns what doctor looks at, but for the stores.
+func (a *app) examined(profile string, config, credentials *awsconfig.File) *doctor.Setup {
+	return &doctor.Setup{
+		Only:        profile,
+		Config:      config,
+		Credentials: credentials,
+		Home:        a.home(),
+		Getenv:      a.Getenv,
+		Own:         []string{filepath.Dir(a.settingsFile()), a.settingsFile(), a.dataDir(), a.choiceFile()},
+		Terminal:    prompt.Works(),
+		LookPath:    exec.LookPath,
+		Asked:       a.asked,
+		Explain:     a.advice,
+		Quote:       shellWord,
+	}
 }
 
 // unreadable notes why one of AWS's files can't be read.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"kura/internal/awsapi"
+	"kura/internal/awsconfig"
 	"kura/internal/chain"
 	"kura/internal/cred"
 	"kura/internal/deliver"
@@ -173,6 +174,11 @@ func (a *app) plan(ctx context.Context, profile string, o *mintFlags) (chain.Cha
 	if err != nil {
 		return chain.Chain{}, nil, err
 	}
+	return a.planIn(ctx, config, profile, o)
+}
+
+// planIn is plan by a config file that need not be written yet.
+func (a *app) planIn(ctx context.Context, config *awsconfig.File, profile string, o *mintFlags) (chain.Chain, *mint.Minter, error) {
 	a.Environ = a.withoutOuter(config)
 	c, err := a.resolve(ctx, config, profile, o)
 	if isMissing(err) && a.forgetNames() {

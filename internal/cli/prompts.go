@@ -114,7 +114,8 @@ func (a *app) promptOf(c chain.Chain) (promptSpec, error) {
 // device. It stands in a section of their own: another device has its codes
 // elsewhere.
 func (a *app) mfaSource(c chain.Chain) (promptSpec, error) {
-	for _, profile := range []string{c.Profile, mfaProfile(c)} {
+	shown, _ := mfaDevice(c)
+	for _, profile := range []string{c.Profile, shown} {
 		section, _ := a.global.config.Profile(profile)
 		text := section.Get("mfa_source")
 		if text == "" {
@@ -132,17 +133,18 @@ func (a *app) mfaSource(c chain.Chain) (promptSpec, error) {
 	return promptSpec{}, nil
 }
 
-// mfaProfile returns the profile of the first step of a chain that needs a token
-// code, or "".
-func mfaProfile(c chain.Chain) string {
+// mfaDevice returns the MFA device that a chain needs a token code of first, and
+// the profile whose step that is, or "".
+func mfaDevice(c chain.Chain) (profile, serial string) {
 	for _, step := range c.Steps {
 		switch {
-		case step.SessionToken != nil && step.SessionToken.MFASerial != "",
-			step.AssumeRole != nil && step.AssumeRole.MFASerial != "":
-			return step.Profile
+		case step.SessionToken != nil && step.SessionToken.MFASerial != "":
+			return step.Profile, step.SessionToken.MFASerial
+		case step.AssumeRole != nil && step.AssumeRole.MFASerial != "":
+			return step.Profile, step.AssumeRole.MFASerial
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // tokenCodes are where the token codes of a command come from.
@@ -167,7 +169,7 @@ func (a *app) tokenCodesOf(v *vault, c chain.Chain, fixed string) (tokenCodes, e
 		codes.Source, codes.Again = mfa.Fixed(fixed), mfa.Never
 		return tokenCodes{codes.Code, fmt.Sprintf("process %d", os.Getpid()), true}, nil
 	}
-	if mfaProfile(c) == "" {
+	if _, serial := mfaDevice(c); serial == "" {
 		return tokenCodes{}, nil // nobody will ask
 	}
 	s, err := a.promptOf(c)

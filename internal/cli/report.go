@@ -66,11 +66,16 @@ func (a *app) report(err error) int {
 	if errors.Is(err, prompt.ErrCanceled) {
 		err = prompt.ErrCanceled // who cancels a question knows which
 	}
-	fmt.Fprintf(a.Stderr, "%s: %s\n", a.name, oneLine(err.Error()))
+	a.tell(err.Error(), hints...)
+	return status
+}
+
+// tell prints a message with what the user may do about it.
+func (a *app) tell(text string, hints ...string) {
+	fmt.Fprintf(a.Stderr, "%s: %s\n", a.name, oneLine(text))
 	for _, hint := range hints {
 		fmt.Fprintf(a.Stderr, "%s: hint: %s\n", a.name, oneLine(strings.ReplaceAll(hint, "@kura", a.name)))
 	}
-	return status
 }
 
 // oneLine keeps what a server, a file name or a setting says from writing to
