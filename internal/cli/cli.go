@@ -65,6 +65,7 @@ func (e Env) lookupEnv(name string) (string, bool) {
 type app struct {
 	Env
 	name    string // what the program was called as: "kura" or "aws-vault"
+	argv0   string // and how: a name, or a path
 	global  globalFlags
 	log     *slog.Logger
 	ctx     context.Context // for what is called by libraries that know none
@@ -88,6 +89,7 @@ var commands = []struct {
 	name string
 	make func(*app) *cobra.Command
 }{
+	{"setup", setupCommand},
 	{"add", addCommand},
 	{"list", listCommand},
 	{"exec", execCommand},
@@ -112,7 +114,7 @@ func Main(args []string, env Env) int {
 	// Signals end the program as they end any other: what it holds is released
 	// by the system, and what it writes is written whole or not at all. Only a
 	// prompt, which changes the terminal, looks after them.
-	a := &app{Env: env, name: programName(args[0]), restore: harden.Process()}
+	a := &app{Env: env, name: programName(args[0]), argv0: args[0], restore: harden.Process()}
 	return a.report(a.run(context.Background(), args[1:]))
 }
 

@@ -21,6 +21,7 @@ import (
 	"kura/internal/mint"
 	"kura/internal/onepassword"
 	"kura/internal/prompt"
+	"kura/internal/setup"
 	"kura/internal/store"
 	"kura/internal/store/all"
 	"kura/internal/store/file"
@@ -115,8 +116,9 @@ func (a *app) explain(err error) (status int, hints []string) {
 		}
 		return exitCantRun, nil
 	}
-	_, refused := errors.AsType[*refusedKeyError](err) // has a hint of its own
-	if e, ok := errors.AsType[*awsapi.Error](err); ok && !(refused && e.Kind == awsapi.InvalidKey) {
+	_, refused := errors.AsType[*refusedKeyError](err) // have hints of their own
+	_, unproven := errors.AsType[*unprovenError](err)
+	if e, ok := errors.AsType[*awsapi.Error](err); ok && !((refused || unproven) && e.Kind == awsapi.InvalidKey) {
 		hints = append(hints, hintsForAWS(e)...)
 	}
 	if e, ok := errors.AsType[*chain.NotFoundError](err); ok {
@@ -281,6 +283,7 @@ func (a *app) explain(err error) (status int, hints []string) {
 		hints = append(hints, a.hintForBackend(len(hints) > 0)...)
 	}
 	hints = append(hints, a.hintsForTransfer(err)...)
+	hints = append(hints, hintsForSetup(err)...)
 	return status, hints
 }
 
@@ -487,6 +490,40 @@ func (a *app) hintsForTransfer(err error) (hints []string) {
 	return hints
 }
 
+// hintsForSetup says what to do when a profile can't be set up.
+func hintsForSetup(err error) (hints []string) {
+	if _, ok := errors.AsType[*setup.NameError](err); ok {
+		hints = append(hints, "choose a name of letters, digits and _-/.@:+")
+	}
+	if e, ok := errors.AsType[*setup.OtherwiseError](err); ok {
+		switch e.Setting {
+		case "source_profile":
+			hints = append(hints, fmt.Sprintf(`"@kura setup %s" sets up the profile that it starts from, and that is enough`, shellWord(e.Value)))
+		case "role_arn":
+			hints = append(hints, "set up a profile without a role, and name it in this one as its source_profile")
+		default:
+			hints = append(hints, "choose another profile for the access key")
+		}
+	}
+	if _, ok := errors.AsType[*placeOfProgramError](err); ok {
+		hints = append(hints, "put the program, or a link to it, at a path of letters, digits and /._-, such as /usr/local/bin/kura, and run it by that")
+	}
+	if _, ok := errors.AsType[*linkTakenError](err); ok {
+		hints = append(hints, "remove that file, or run kura from a path without blanks")
+	}
+	if _, ok := errors.AsType[*changedError](err); ok {
+		hints = append(hints, "run it again, to see what there is to change now")
+	}
+	_, unproven := errors.AsType[*unprovenError](err)
+	if e, ok := errors.AsType[*awsapi.Error](err); ok && unproven && e.Kind == awsapi.InvalidKey {
+		hints = append(hints, "the access key was deleted, made inactive or is mistyped: IAM shows it; correct it where it is kept, and run this again")
+	}
+	if e, ok := errors.AsType[*tryError](err); ok {
+		hints = append(hints, fmt.Sprintf("run it by hand: %s", e.line))
+	}
+	return hints
+}
+
 // hintWithoutTerminal says what does instead of a question.
 func hintWithoutTerminal(err error) string {
 	if _, ok := errors.AsType[*keyError](err); ok {
@@ -498,8 +535,14 @@ func hintWithoutTerminal(err error) string {
 	if _, ok := errors.AsType[*clashError](err); ok {
 		return "run it in a terminal to be asked; --overwrite replaces such keys, --rename stores the new ones under other names"
 	}
+	if e, ok := errors.AsType[*unaskedError](err); ok {
+		return "run it in a terminal, or " + e.instead
+	}
 	if e, ok := errors.AsType[*passphraseError](err); ok {
 		return e.instead
+	}
+	if _, ok := errors.AsType[*unprovenError](err); ok && !errors.Is(err, store.ErrLocked) {
+		return "run it in a terminal, or say in the profile by mfa_process or mfa_source where the codes come from"
 	}
 	if _, ok := errors.AsType[*placeError](err); ok {
 		return "run it in a terminal, or set AWS_VAULT_FILE_PASSPHRASE"
