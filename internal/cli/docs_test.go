@@ -159,7 +159,8 @@ func (p page) usage() string {
 	if len(p.flags) > 0 && !strings.Contains(line, "[flags]") {
 		line = strings.Replace(line, p.command.CommandPath(), p.command.CommandPath()+" [flags]", 1)
 	}
-	if slices.ContainsFunc(p.more, func(c *cobra.Command) bool { return c.Parent() == p.command }) {
+	takesCommand := !strings.Contains(p.command.Use, " ") // or an argument of its own
+	if takesCommand && slices.ContainsFunc(p.more, func(c *cobra.Command) bool { return c.Parent() == p.command }) {
 		line = p.command.CommandPath() + " [flags] COMMAND"
 	}
 	return line

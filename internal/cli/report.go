@@ -79,6 +79,12 @@ func (a *app) tell(text string, hints ...string) {
 	}
 }
 
+// tellOf is tell for an error that is no reason to stop.
+func (a *app) tellOf(err error) {
+	_, hints := a.explain(err)
+	a.tell(err.Error(), hints...)
+}
+
 // oneLine keeps what a server, a file name or a setting says from writing to
 // the terminal what it likes: beginning a line, moving the cursor, turning the
 // direction of the text.
@@ -520,6 +526,9 @@ func hintsForSetup(err error) (hints []string) {
 	}
 	if e, ok := errors.AsType[*tryError](err); ok {
 		hints = append(hints, fmt.Sprintf("run it by hand: %s", e.line))
+	}
+	if e, ok := errors.AsType[*notMadeError](err); ok && onepassword.MayBeDone(err) {
+		hints = append(hints, fmt.Sprintf("see in 1Password whether %q was made before you try again: it can be chosen then", e.title))
 	}
 	return hints
 }

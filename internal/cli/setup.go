@@ -29,10 +29,14 @@ import (
 	"kura/internal/shell"
 )
 
-// setupFlags are the flags of setup.
+// setupFlags are the flags of setup and of what is below it.
 type setupFlags struct {
 	yes       bool
 	mfaSerial string
+
+	account, vault, item string // of 1Password
+	shareSession         bool
+	shareSessionGiven    bool
 }
 
 func (o *setupFlags) declare(fs *pflag.FlagSet) {
@@ -50,7 +54,8 @@ kura: the AWS CLI, SDKs, Terraform, awsume. Without PROFILE it is "default",
 the one that these use when they are not told another. Role profiles that name
 it as their source_profile then work too.
 
-If there is no access key of PROFILE it is asked for and stored, as by add.
+If there is no access key of PROFILE it is asked for and stored, as by add. For
+a key in 1Password there is "setup 1password".
 
 Setup shows how it will change the config file, and asks. Then it proves that
 the profile works: it gets a session, and asks STS whose that is. Only then it
@@ -60,7 +65,8 @@ alone. A profile that is set up already is only tried.
 
 Some programs split a credential_process at blanks and some give it to a shell,
 so neither the path of kura nor the name of the profile may have signs that
-mean something there. If the path has, a link to it is offered.
+mean something there. If the path has, a link to it is offered. A profile that
+is called 1password is set up by "setup -- 1password".
 
 For scripts there is --yes, which asks nothing where all is known. The key can
 be piped in then.`,
@@ -78,6 +84,7 @@ be piped in then.`,
 		}
 		return a.setupKey(c.Context(), s)
 	}
+	c.AddCommand(setup1PasswordCommand(a))
 	return c
 }
 
