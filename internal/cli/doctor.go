@@ -162,7 +162,7 @@ func (a *app) asked(args []string) string {
 	other := &app{Env: Env{Stdout: io.Discard, Stderr: io.Discard}, name: a.name}
 	root := &cobra.Command{Use: a.name}
 	other.global.declare(root.PersistentFlags())
-	root.AddCommand(execCommand(other), exportCommand(other))
+	root.AddCommand(execCommand(other), exportCommand(other), credentialProcessCommand(other))
 	c, rest, err := root.Find(args)
 	if err != nil || c == root || c.ParseFlags(rest) != nil {
 		return ""
