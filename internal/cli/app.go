@@ -49,6 +49,8 @@ type globalFlags struct {
 	passDir           string
 	passCommand       string
 	passPrefix        string
+	opCommand         string
+	opFields          onepassword.Names
 
 	// What the sources of token codes need of the rest of the command.
 	config *awsconfig.File     // that the chain was resolved from
@@ -70,6 +72,8 @@ func (g *globalFlags) declare(fs *pflag.FlagSet) {
 	fs.StringVar(&g.passDir, "pass-dir", "", "`directory` of the pass or passage store")
 	fs.StringVar(&g.passCommand, "pass-cmd", "", "`program` to run for pass")
 	fs.StringVar(&g.passPrefix, "pass-prefix", "", "`prefix` of the entries in the pass or passage store")
+	fs.StringVar(&g.opCommand, "op-cmd", "", "`program` to run for 1Password (default: op or, in WSL without one, op.exe)")
+	fs.Var(fieldsFlag{&g.opFields}, "op-fields", "what the fields of your items in 1Password are called, as `NAME=LABEL,...`, where NAME is one of "+strings.Join(onepassword.FieldNames(), ", "))
 	fromEnv(fs, "debug")
 	fromEnv(fs, "backend", "AWS_VAULT_BACKEND")
 	fromEnv(fs, "cache-backend")
@@ -82,6 +86,8 @@ func (g *globalFlags) declare(fs *pflag.FlagSet) {
 	fromEnv(fs, "pass-dir", "AWS_VAULT_PASS_PASSWORD_STORE_DIR")
 	fromEnv(fs, "pass-cmd", "AWS_VAULT_PASS_CMD")
 	fromEnv(fs, "pass-prefix", "AWS_VAULT_PASS_PREFIX")
+	fromEnv(fs, "op-cmd")
+	fromEnv(fs, "op-fields")
 }
 
 // config reads the AWS config file. One that is not there is an empty one.

@@ -248,10 +248,22 @@ func (a *app) itemOfKey(v *vault, c chain.Chain, named onepassword.Ref) (onepass
 
 var errNoItem = errors.New("1Password is to make the token code, and nothing says of which item")
 
+// fieldsFlag is a flag that takes the labels of fields in 1Password.
+type fieldsFlag struct{ to *onepassword.Names }
+
+func (fieldsFlag) String() string { return "" }
+func (fieldsFlag) Type() string   { return "fields" }
+func (f fieldsFlag) Set(text string) (err error) {
+	*f.to, err = onepassword.ParseNames(text)
+	return err
+}
+
 // onePassword returns what runs op, for the store and the token codes alike.
 func (a *app) onePassword() *onepassword.Client {
 	if a.global.op == nil {
 		a.global.op = onepassword.New(onepassword.Options{
+			Path:       a.expandHome(a.global.opCommand),
+			Names:      a.global.opFields,
 			Environ:    deliver.Scrub(a.Environ),
 			LockDir:    filepath.Join(a.cacheDir(), "locks"),
 			RefusedFor: a.refusedFor,

@@ -3,6 +3,7 @@ package onepassword
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"kura/internal/cred"
@@ -31,6 +32,65 @@ func (n Names) orDefault() Names {
 	setDefault(&n.Region, "Default Region")
 	setDefault(&n.AccountID, "Account ID")
 	return n
+}
+
+// all returns the fields of n by the names that ParseNames knows them by.
+func (n *Names) all() []namedLabel {
+	return []namedLabel{
+		{"access-key-id", &n.AccessKeyID},
+		{"secret-access-key", &n.SecretAccessKey},
+		{"mfa-serial", &n.MFASerial},
+		{"one-time-password", &n.OneTimePassword},
+		{"session-cache", &n.SessionCache},
+		{"region", &n.Region},
+		{"account-id", &n.AccountID},
+	}
+}
+
+type namedLabel struct {
+	name  string
+	label *string
+}
+
+// FieldNames returns the names that ParseNames knows.
+func FieldNames() []string {
+	var names []string
+	for _, l := range new(Names).all() {
+		names = append(names, l.name)
+	}
+	return names
+}
+
+// ParseNames reads labels as a person sets them: NAME=LABEL,NAME=LABEL, where a
+// name is one of FieldNames. Two of them must not be one field, be it by a label
+// that is left as it was.
+func ParseNames(text string) (Names, error) {
+	var n Names
+	all := n.all()
+	for part := range strings.SplitSeq(text, ",") {
+		name, label, ok := strings.Cut(part, "=")
+		name, label = strings.TrimSpace(name), strings.TrimSpace(label)
+		i := slices.IndexFunc(all, func(l namedLabel) bool { return l.name == name })
+		switch {
+		case !ok || i < 0:
+			return Names{}, fmt.Errorf("%q is not NAME=LABEL, where NAME is one of %s", part, strings.Join(FieldNames(), ", "))
+		case normal(label) == "":
+			return Names{}, fmt.Errorf("%s has no label", name)
+		case *all[i].label != "":
+			return Names{}, fmt.Errorf("%s is there twice", name)
+		}
+		*all[i].label = label
+	}
+	full := n.orDefault()
+	all = full.all()
+	for i, one := range all {
+		for _, other := range all[:i] {
+			if normal(*one.label) == normal(*other.label) {
+				return Names{}, fmt.Errorf("%s and %s would both be the field %q", other.name, one.name, *one.label)
+			}
+		}
+	}
+	return n, nil
 }
 
 // A Problem is what is wrong with a field.

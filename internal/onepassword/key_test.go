@@ -35,6 +35,7 @@ func TestFields(t *testing.T) {
 	}{
 		{"as in the plugin", []opemu.Field{field("Access Key ID", text, keyID), field("Secret Access Key", hidden, secret), field("MFA Serial", text, serial)}},
 		{"in lower case", []opemu.Field{field("access key id", text, keyID), field("secret access key", hidden, secret), field("mfa serial", text, serial)}},
+		{"with wide blanks", []opemu.Field{field("access\u3000key\u3000ID", text, keyID), field("Secret\u3000Access\u3000Key", hidden, secret), field("mfa\u3000serial", text, serial)}},
 		{"without blanks", []opemu.Field{field("AccessKeyId", text, keyID), field("secret-access-key", hidden, secret), field("mfa_serial", text, serial)}},
 		{"as variables", []opemu.Field{field("aws_access_key_id", text, keyID), field("AWS_SECRET_ACCESS_KEY", hidden, secret), field("AWS_MFA_SERIAL", text, serial)}},
 		{"by ID", []opemu.Field{{ID: "Access Key ID", Value: keyID}, {ID: "Secret Access Key", Value: secret}, {ID: "mfa serial", Value: serial}}},
@@ -81,6 +82,32 @@ func TestNames(t *testing.T) {
 	}
 	if err := c.WriteSession(t.Context(), ref, session(3600e9)); err != nil || value(t, w, ref.Item, "Sitzung") == "" {
 		t.Errorf("WriteSession = %v", err)
+	}
+}
+
+func TestParseNames(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want onepassword.Names
+		err  string // a part of it
+	}{
+		{"mfa-serial=端末", onepassword.Names{MFASerial: "端末"}, ""},
+		{"access-key-id=アクセスキー ID, secret-access-key = 秘密=鍵", onepassword.Names{AccessKeyID: "アクセスキー ID", SecretAccessKey: "秘密=鍵"}, ""},
+		{"one-time-password=a,session-cache=b,region=c,account-id=d", onepassword.Names{OneTimePassword: "a", SessionCache: "b", Region: "c", AccountID: "d"}, ""},
+		{"mfa-serial=Access Key ID,access-key-id=mfa serial", onepassword.Names{MFASerial: "Access Key ID", AccessKeyID: "mfa serial"}, ""},
+		{"", onepassword.Names{}, `"" is not NAME=LABEL, where NAME is one of access-key-id, secret-access-key, mfa-serial, one-time-password, session-cache, region, account-id`},
+		{"mfa-serial", onepassword.Names{}, `"mfa-serial" is not NAME=LABEL`},
+		{"region=x,key=y", onepassword.Names{}, `"key=y" is not NAME=LABEL`},
+		{"mfa-serial=", onepassword.Names{}, "mfa-serial has no label"},
+		{"mfa-serial= -_\u3000", onepassword.Names{}, "mfa-serial has no label"},
+		{"region=x,region=y", onepassword.Names{}, "region is there twice"},
+		{"access-key-id=鍵 1,secret-access-key=鍵-1", onepassword.Names{}, `access-key-id and secret-access-key would both be the field "鍵-1"`},
+		{"session-cache=secret access key", onepassword.Names{}, `secret-access-key and session-cache would both be`},
+	} {
+		got, err := onepassword.ParseNames(c.text)
+		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("ParseNames(%q) = %+v, %v, want %+v, %q", c.text, got, err, c.want, c.err)
+		}
 	}
 }
 

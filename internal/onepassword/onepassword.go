@@ -15,6 +15,8 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +28,8 @@ import (
 // Options say which op to run and how. All but Environ may be left out.
 type Options struct {
 	// Path is the program: an absolute path, or a name to look for in the PATH
-	// of Environ. "" means op.
+	// of Environ. "" means op or, where there is none, the op.exe of the Windows
+	// that WSL runs on.
 	Path string
 
 	// Environ is the environment of op. Variables of AWS's, and those with
@@ -86,7 +89,6 @@ const recentFor = time.Minute
 
 // New returns a Client. It runs nothing yet.
 func New(o Options) *Client {
-	setDefault(&o.Path, "op")
 	setDefault(&o.CallTimeout, 20*time.Second)
 	setDefault(&o.AskTimeout, 2*time.Minute)
 	setDefault(&o.QueueTimeout, 3*time.Minute)
@@ -163,14 +165,14 @@ func (c *Client) run(ctx context.Context, a command, parse func(out []byte) erro
 const sayAfter = 3 * time.Second
 
 func (c *Client) exec(ctx context.Context, a command, parse func(out []byte) error) error {
-	path, err := program.Find(c.o.Path, c.o.Environ)
+	path, err := c.find()
 	if err != nil {
 		return &Error{Kind: Missing, Command: a.words(), Err: err}
 	}
 	p := program.Command{
 		Path:      path,
 		Args:      a.args,
-		Environ:   c.environ(a),
+		Environ:   c.environ(a, path),
 		Stdin:     a.stdin,
 		Timeout:   c.o.CallTimeout,
 		MaxOutput: maxOutput,
@@ -216,6 +218,20 @@ func (c *Client) exec(ctx context.Context, a command, parse func(out []byte) err
 	return nil
 }
 
+// find returns the path of op.
+func (c *Client) find() (string, error) {
+	if c.o.Path != "" {
+		return program.Find(c.o.Path, c.o.Environ)
+	}
+	path, err := program.Find("op", c.o.Environ)
+	if err != nil {
+		if windows, err := program.Find("op.exe", c.o.Environ); err == nil {
+			return windows, nil
+		}
+	}
+	return path, err
+}
+
 // Headless reports whether op asks nobody here, as the environment has the token
 // of a service account or a Connect server.
 func (c *Client) Headless() bool {
@@ -223,10 +239,11 @@ func (c *Client) Headless() bool {
 	return has("OP_SERVICE_ACCOUNT_TOKEN") || has("OP_CONNECT_HOST") && has("OP_CONNECT_TOKEN")
 }
 
-// environ returns the environment of op. OP_BIOMETRIC_UNLOCK_ENABLED stays as it
-// is: forcing it breaks op for those who sign in by hand
+// environ returns the environment of the op at a path.
+// OP_BIOMETRIC_UNLOCK_ENABLED stays as it is: forcing it breaks op for those who
+// sign in by hand
 // (https://github.com/1Password/terraform-provider-onepassword/issues/204).
-func (c *Client) environ(a command) []string {
+func (c *Client) environ(a command, path string) []string {
 	var environ []string
 	for _, entry := range c.o.Environ {
 		name, _, _ := strings.Cut(entry, "=")
@@ -240,7 +257,29 @@ func (c *Client) environ(a command) []string {
 	if a.fresh {
 		environ = append(environ, "OP_CACHE=false") // the last one counts; Windows does not know the flag
 	}
-	return append(environ, "OP_INTEGRATION_NAME=kura", "OP_INTEGRATION_ID=KUR", "OP_INTEGRATION_BUILDNUMBER=0010001")
+	environ = append(environ, "OP_INTEGRATION_NAME=kura", "OP_INTEGRATION_ID=KUR", "OP_INTEGRATION_BUILDNUMBER=0010001")
+	if strings.HasSuffix(path, ".exe") && runtime.GOOS != "windows" {
+		environ = append(environ, "WSLENV="+wslenv(environ))
+	}
+	return environ
+}
+
+// wslenv returns the WSLENV of an environment with op's own variables added: a
+// program of Windows gets those from WSL that it names
+// (https://learn.microsoft.com/windows/wsl/filesystems).
+func wslenv(environ []string) string {
+	var names []string
+	if set := program.Getenv(environ, "WSLENV"); set != "" {
+		names = strings.Split(set, ":")
+	}
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		named := func(n string) bool { return n == name || strings.HasPrefix(n, name+"/") } // NAME/FLAGS
+		if strings.HasPrefix(name, "OP_") && !slices.ContainsFunc(names, named) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ":")
 }
 
 // turnOf is the key of the Client whose turn a context belongs to.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -294,6 +295,34 @@ func TestMissingProgram(t *testing.T) {
 		if !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("without op: %v, want ErrUnavailable", err)
 		}
+	}
+}
+
+// In WSL the op of Windows does, where there is no other. It gets the variables
+// that are op's.
+func TestProgramOfWindows(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("op.exe is op there")
+	}
+	w, ref := keyWorld(t)
+	bin := t.TempDir()
+	if err := os.Symlink(w.Path(), filepath.Join(bin, "op.exe")); err != nil {
+		t.Fatal(err)
+	}
+	environ := append(w.Environ(), "PATH="+bin, "WSLENV=FOO/p:OP_ACCOUNT/w", "OP_ACCOUNT=my", "OP_DEVICE=x")
+	if _, err := client(t, w, func(o *onepassword.Options) { o.Environ = environ }).Fresh(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	const want = "WSLENV=FOO/p:OP_ACCOUNT/w:OP_DEVICE:OP_CACHE:OP_INTEGRATION_NAME:OP_INTEGRATION_ID:OP_INTEGRATION_BUILDNUMBER"
+	if got := w.Journal()[0].Environ; !slices.Contains(got, want) {
+		t.Errorf("op.exe has the environment %q, want %s in it", got, want)
+	}
+	environ = append(environ, "PATH="+filepath.Dir(w.Path())+string(filepath.ListSeparator)+bin)
+	if _, err := client(t, w, func(o *onepassword.Options) { o.Environ = environ }).Fresh(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Journal()[1].Environ; !slices.Contains(got, "WSLENV=FOO/p:OP_ACCOUNT/w") {
+		t.Errorf("with op beside op.exe it has the environment %q", got)
 	}
 }
 
