@@ -277,7 +277,8 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if t, name := all.Diagnose(err); t != "" {
 		hints = append(hints, hintForTrouble(t, name))
 	}
-	hints = append(hints, hintsForOnePassword(err)...)
+	ofOnePassword := hintsForOnePassword(err)
+	hints = append(hints, ofOnePassword...)
 	if e, ok := errors.AsType[*backendError](err); ok {
 		if e.from == a.choiceFile() {
 			hint(`"@kura backends --use NAME" chooses another`)
@@ -285,7 +286,7 @@ func (a *app) explain(err error) (status int, hints []string) {
 			hint(`"@kura backends" shows the backends and their settings`)
 		}
 	}
-	if errors.Is(err, store.ErrUnavailable) {
+	if errors.Is(err, store.ErrUnavailable) && ofOnePassword == nil {
 		hints = append(hints, a.hintForBackend(len(hints) > 0)...)
 	}
 	hints = append(hints, a.hintsForTransfer(err)...)
@@ -373,17 +374,13 @@ func hintsForOnePassword(err error) []string {
 	if t, _ := all.Diagnose(err); !ok || t != "" {
 		return nil // or it has a hint already, such as to install op
 	}
-	hint := hintForOp(e)
-	if hint == "" {
-		return nil
-	}
-	return []string{hint}
+	return []string{hintForOp(e)}
 }
 
 func hintForField(e *onepassword.FieldError) string {
 	switch e.Problem {
 	case onepassword.Absent:
-		return fmt.Sprintf("add the field %q to the item in 1Password", e.Field)
+		return fmt.Sprintf("add the field %q to the item in 1Password, or say with --op-fields what it is called there", e.Field)
 	case onepassword.Duplicate:
 		return fmt.Sprintf("leave one field that is called %q in the item", e.Field)
 	case onepassword.SessionKey:
@@ -394,7 +391,7 @@ func hintForField(e *onepassword.FieldError) string {
 	return fmt.Sprintf("correct the field %q of the item in 1Password", e.Field)
 }
 
-// hintForOp says what to do about a failure of op, or "" where op has said it.
+// hintForOp says what to do about a failure of op.
 func hintForOp(e *onepassword.Error) string {
 	switch e.Kind {
 	case onepassword.Missing:
@@ -405,8 +402,10 @@ func hintForOp(e *onepassword.Error) string {
 		return "answer the question that 1Password asks, and try again"
 	case onepassword.Busy, onepassword.Conflict, onepassword.Server:
 		return "try again in a moment"
-	case onepassword.NotSignedIn, onepassword.SessionExpired:
-		return `switch on "Integrate with 1Password CLI" in the app's settings (Developer), or sign in with "op signin"`
+	case onepassword.NoAccounts, onepassword.NotSignedIn:
+		return `switch on "Integrate with 1Password CLI" in the app's settings (Developer), or sign in with "eval $(op signin)"`
+	case onepassword.SessionExpired:
+		return `"eval $(op signin)" begins another`
 	case onepassword.NoAccount:
 		return `"op account list" shows the accounts`
 	case onepassword.Dismissed:
@@ -416,27 +415,31 @@ func hintForOp(e *onepassword.Error) string {
 	case onepassword.NoApp:
 		return "start the 1Password app"
 	case onepassword.AppTrouble:
-		return "restart the 1Password app; both it and op may need an update"
+		return "restart the 1Password app; both it and op may need an update, and on Linux op has to be installed from its package, which makes it setgid onepassword-cli"
 	case onepassword.NotFound:
 		return `"op item list" shows the items; one that was moved to another vault has another ID`
 	case onepassword.Archived:
 		return "bring the item back from the archive in the 1Password app, or name another"
 	case onepassword.Ambiguous:
-		return "name the item by one of these IDs"
+		return "name the item by one of these IDs, or remove what is too much"
 	case onepassword.NoVault:
 		return `"op vault list" shows the vaults`
 	case onepassword.NeedsVault:
 		return "name the vault: 1password:vault=VAULT"
 	case onepassword.Forbidden:
-		return "let the account, or the service account, use the vault"
+		return "let the account, or the service account, use the vault; who stores keys must be allowed to write there"
 	case onepassword.TokenDeleted, onepassword.TokenRefused:
 		return "set OP_SERVICE_ACCOUNT_TOKEN (or OP_CONNECT_TOKEN) to a token that is valid, or unset it"
 	case onepassword.RateLimited:
-		return `wait; "op service-account ratelimit" tells how long`
+		return `wait a quarter of an hour; "op service-account ratelimit" tells what a service account has left`
+	case onepassword.Hidden:
+		return `"op vault list" and "op item list" show what the account may see`
+	case onepassword.BadRequest:
+		return "install a newer op, or look at the item in the 1Password app"
 	case onepassword.Unreachable:
 		return "check the network"
 	}
-	return ""
+	return fmt.Sprintf("see what %q says when you run it by hand; a newer one may do better", e.Command)
 }
 
 // hintForPrompt says what to do when what was to get a token code has got none.

@@ -182,7 +182,7 @@ func (m *Minter) shared(ctx context.Context, c chain.Chain, n int) (cred.Credent
 func (m *Minter) accessKey(ctx context.Context, name string) (cred.Credentials, error) {
 	data, err := m.Store.Get(ctx, store.Key{Kind: store.AccessKey, Name: name})
 	if errors.Is(err, store.ErrNotFound) {
-		return cred.Credentials{}, &NoKeyError{Name: name}
+		return cred.Credentials{}, &NoKeyError{Name: name, Err: err}
 	}
 	if err != nil {
 		return cred.Credentials{}, fmt.Errorf("reading the access key of %q: %w", name, err)
@@ -196,11 +196,17 @@ func (m *Minter) accessKey(ctx context.Context, name string) (cred.Credentials, 
 }
 
 // A NoKeyError says that the store has no access key of a profile.
-type NoKeyError struct{ Name string }
+type NoKeyError struct {
+	Name string
+	Err  error // the store's
+}
 
 func (e *NoKeyError) Error() string {
 	return fmt.Sprintf("profile %q has no access key in the store", e.Name)
 }
+
+// Unwrap returns e.Err.
+func (e *NoKeyError) Unwrap() error { return e.Err }
 
 // take carries out one step.
 //

@@ -24,7 +24,8 @@ const (
 	Busy           Kind = "busy"            // other processes have used op all the time
 	BadOutput      Kind = "bad-output"      // op says that it has succeeded, and prints something else
 	Crashed        Kind = "crashed"         // op has panicked
-	NotSignedIn    Kind = "not-signed-in"   // or no account is set up
+	NoAccounts     Kind = "no-accounts"     // op is set up for none
+	NotSignedIn    Kind = "not-signed-in"   // or nothing was approved yet
 	SessionExpired Kind = "session-expired" // one that was begun by hand
 	NoAccount      Kind = "no-account"      // op has no account that is called so
 	Dismissed      Kind = "dismissed"       // the person, or time, has closed the app's question
@@ -42,6 +43,8 @@ const (
 	TokenRefused   Kind = "token-refused"   // of a service account, or a Connect server
 	RateLimited    Kind = "rate-limited"    // too many requests
 	Conflict       Kind = "conflict"        // somebody else is changing the vault
+	Hidden         Kind = "hidden"          // the server has no such thing, or not for this account
+	BadRequest     Kind = "bad-request"     // the server does not take what op asks
 	Server         Kind = "server"          // the server answers with another error
 	Unreachable    Kind = "unreachable"     // the server can't be reached
 )
@@ -80,6 +83,8 @@ func (e *Error) describe() string {
 		}
 	case Busy:
 		return "another process has been using 1Password all the time"
+	case NoAccounts:
+		return "op is set up for no account of 1Password"
 	case NotSignedIn:
 		return "not signed in to 1Password"
 	case SessionExpired:
@@ -188,7 +193,9 @@ func kindOf(line string) Kind {
 		return Unanswered
 	case has("session expired"):
 		return SessionExpired
-	case has("not currently signed in", "no accounts configured", "not signed in"):
+	case has("no accounts configured"):
+		return NoAccounts
+	case has("not currently signed in", "not signed in"):
 		return NotSignedIn
 	case has("app is locked"):
 		return Locked
@@ -208,7 +215,11 @@ func kindOf(line string) Kind {
 		return Forbidden
 	case has("unknown flag", "unknown command"):
 		return Outdated
-	case has("(400)", "(404)", "(500)", "(502)", "(503)", "(504)"):
+	case has("(404)"):
+		return Hidden
+	case has("(400)"):
+		return BadRequest
+	case has("(500)", "(502)", "(503)", "(504)"):
 		return Server
 	case has("dial tcp", "no such host", "connection refused", "network is unreachable", "i/o timeout", "tls handshake", "no internet"):
 		return Unreachable

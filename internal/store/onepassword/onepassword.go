@@ -110,14 +110,17 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 	ref := s.Ref(key.Name)
 	it, err := s.o.Client.Item(ctx, ref)
 	if err != nil {
-		return nil, explain(key, err)
+		return nil, s.explain(key, err)
 	}
 	isOurs := it.Title == ref.Item && slices.Contains(it.Tags, tag)
-	if !isOurs && !s.isAdopted(key.Name) || !it.HasKey() {
-		return nil, key.NotFound() // somebody else's, or one that is still to be filled
+	if !isOurs && !s.isAdopted(key.Name) {
+		return nil, key.NotFound() // somebody else's
 	}
 	k, err := it.Key()
-	if err != nil {
+	switch {
+	case err != nil && !it.HasKey(): // still to be filled, or its fields have other labels
+		return nil, fmt.Errorf("%w: %w", key.NotFound(), err)
+	case err != nil:
 		return nil, explain(key, err)
 	}
 	return cred.Encode(k)
@@ -137,7 +140,7 @@ func (s *Store) Put(ctx context.Context, key store.Key, data []byte) error {
 	set := func(it *onepassword.Item) error { return it.SetKey(k) }
 	if s.isAdopted(key.Name) {
 		_, err := s.o.Client.Edit(ctx, s.Ref(key.Name), set)
-		return explain(key, err)
+		return s.explain(key, err)
 	}
 	// In one turn, so that two processes do not make two items.
 	return explain(key, s.o.Client.Turn(ctx, func(ctx context.Context) error {
@@ -327,6 +330,19 @@ func wouldAsk(key store.Key, err error) error {
 		return fmt.Errorf("%w: %w: %w", store.ErrLocked, errWouldAsk, err)
 	}
 	return explain(key, err)
+}
+
+// explain is explain for the item of a key, as it is called. If it is the user's
+// own and is not there, no key can be put there, either.
+func (s *Store) explain(key store.Key, err error) error {
+	kind := onepassword.KindOf(err)
+	switch {
+	case kind != onepassword.NotFound && kind != onepassword.Archived:
+		return explain(key, err)
+	case s.isAdopted(key.Name):
+		return fmt.Errorf("%s %q: %w: %w", key.Kind, key.Name, store.ErrUnavailable, err)
+	}
+	return key.NotFound()
 }
 
 // explain returns an error with the one of package store that it amounts to.

@@ -373,6 +373,20 @@ func TestAdopted(t *testing.T) {
 		t.Errorf("Get of a session's key: %v, want a FieldError", err)
 	}
 
+	// One that is not there, or not for this account, is no reason to believe
+	// that there is no key.
+	gone := w.AddItem(item).ID
+	w.EditElsewhere(gone, func(it *opemu.Stored) { it.Archived = true })
+	for _, id := range []string{"none", gone} {
+		s = open(t, w, func(o *onepassword.Options) { o.Item, o.Name = id, "prod" })
+		_, err = s.Get(t.Context(), named("prod"))
+		wantErr(t, "Get of a missing item of the user's own", err, store.ErrUnavailable)
+		wantErr(t, "Put into it", s.Put(t.Context(), named("prod"), encode(key(1))), store.ErrUnavailable)
+		if errors.Is(err, store.ErrNotFound) {
+			t.Errorf("Get of a missing item of the user's own: %v", err)
+		}
+	}
+
 	login := item
 	login.Category = "LOGIN"
 	loginID := w.AddItem(login).ID
