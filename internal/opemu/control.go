@@ -28,7 +28,8 @@ to this program that is named op is the op that uses it.
                        make calls of a command ("item get", or "*") go wrong;
                        the names are nth, times, stderr, exit, delay and mode:
                        before, after_commit, truncate_stdout, hang, hang_child,
-                       panic, exit0_empty or slow
+                       panic, exit0_empty, silent, slow, killed, killed_done,
+                       caller_killed or both_killed
   fault none           no more faults
   dump                 print the state, secrets included
   journal              print the calls so far, a line of JSON each, with the

@@ -1,6 +1,7 @@
 package opemu_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -733,6 +734,47 @@ func TestFaults(t *testing.T) {
 	refused(t, w.Op(t.Context(), opemu.Stdin{}, "vault", "list"), 1, "(500)")
 	w.Update(func(s *opemu.State) { s.Version = "2.32.0" })
 	refused(t, w.Op(t.Context(), opemu.Stdin{}, "vault", "list"), 0, "(500)")
+	w.Fault(opemu.Fault{Match: "item edit", Mode: opemu.Silent})
+	if r := edit("unheard"); r != (opemu.Result{}) || cacheOf(t, w, it.ID) != "committed" {
+		t.Errorf("a silent call = %+v", r)
+	}
+	w.Fault(opemu.Fault{Match: "item edit", Mode: opemu.Killed})
+	if r := edit("unheard"); r.Exit != 137 || cacheOf(t, w, it.ID) != "committed" {
+		t.Errorf("a call that is killed = %+v", r)
+	}
+	w.Fault(opemu.Fault{Match: "item edit", Mode: opemu.KilledDone})
+	if r := edit("committed again"); r.Exit != 137 || r.Stdout != "" || cacheOf(t, w, it.ID) != "committed again" {
+		t.Errorf("a call that is killed when it is done = %+v", r)
+	}
+}
+
+// Behaviour 16, continued: op and what calls it are killed. Op goes on without
+// who has called it.
+func TestKilled(t *testing.T) {
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("there is no sh")
+	}
+	w, it := keyWorld(t)
+	for _, test := range []struct {
+		mode  opemu.FaultMode
+		says  string // what a script says that calls op
+		exits int    // op
+	}{
+		{opemu.Killed, "status 137", -1},
+		{opemu.KilledDone, "status 137", -1},
+		{opemu.CallerKilled, "", 0},
+		{opemu.BothKilled, "", -1},
+	} {
+		w.Fault(opemu.Fault{Match: "item get", Mode: test.mode})
+		var out bytes.Buffer // op itself may be there for longer
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", `"$0" item get "$1" >/dev/null; echo status $?`, w.Path(), it.ID)
+		cmd.Env, cmd.Stdout = w.Environ(), &out
+		err := cmd.Run()
+		if got := strings.TrimSpace(out.String()); got != test.says || (err == nil) != (test.says != "") {
+			t.Errorf("%s: the caller says %q, %v, want %q", test.mode, got, err, test.says)
+		}
+		waitFor(t, func() bool { calls := w.Journal(); return calls[len(calls)-1].Exit == test.exits })
+	}
 }
 
 // Behaviour 16, continued: a call that hangs does not end by a signal that can

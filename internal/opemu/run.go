@@ -153,7 +153,10 @@ func Run(ctx context.Context, e Env) int {
 	if err == nil {
 		err = c.carryOut()
 	}
-	if ctx.Err() != nil {
+	if err == nil && c.fault.Mode == KilledDone {
+		err = c.die()
+	}
+	if ctx.Err() != nil || errors.Is(err, errKilled) {
 		return exitKilled // nothing is written, as nobody is there any more
 	}
 	return c.finish(err)
@@ -232,6 +235,15 @@ func (c *call) carryOut() error {
 		return failPanic()
 	case Exit0Empty:
 		return c.exit0Empty()
+	case Silent:
+		return nil
+	case Killed:
+		return c.die()
+	case CallerKilled:
+		c.killCaller()
+	case BothKilled:
+		c.killCaller()
+		return c.die()
 	}
 	if err := c.readInput(); err != nil {
 		return err
@@ -270,6 +282,30 @@ func (c *call) exit0Empty() error {
 		}
 		return err
 	})
+}
+
+// errKilled ends a call that is not a process of its own, as if it had been one
+// that was killed.
+var errKilled = errors.New("killed")
+
+// die ends the process by SIGKILL, or what Windows has for it.
+func (c *call) die() error {
+	if c.Process {
+		if self, err := os.FindProcess(os.Getpid()); err == nil && self.Kill() == nil {
+			select {} // it takes a moment
+		}
+	}
+	return errKilled
+}
+
+// killCaller ends the process that has started this one, as die does.
+func (c *call) killCaller() {
+	if !c.Process {
+		return
+	}
+	if parent, err := os.FindProcess(c.PPID); err == nil {
+		parent.Kill()
+	}
 }
 
 // readInput reads a pipe, as op does wherever it can take input from one. Where

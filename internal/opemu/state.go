@@ -193,8 +193,8 @@ type Fault struct {
 // A FaultMode is a class of faults.
 type FaultMode string
 
-// The classes of faults. All but AfterCommit and TruncateStdout strike before
-// the command has any effect.
+// The classes of faults. All strike before the command has any effect, but for
+// those that say "done", CallerKilled and Slow.
 const (
 	Before         FaultMode = "before"          // fails; also ""
 	AfterCommit    FaultMode = "after_commit"    // done, but the reply is lost: fails
@@ -203,6 +203,11 @@ const (
 	HangChild      FaultMode = "hang_child"      // and a child holds stdout and stderr for another Delay
 	Panic          FaultMode = "panic"           // as a Go program does, exit 2
 	Exit0Empty     FaultMode = "exit0_empty"     // fails, but with exit 0 up to op 2.32.0 [D]
+	Silent         FaultMode = "silent"          // says nothing, exit 0
+	Killed         FaultMode = "killed"          // by SIGKILL
+	KilledDone     FaultMode = "killed_done"     // done, then killed by SIGKILL
+	CallerKilled   FaultMode = "caller_killed"   // the parent process is, and op goes on
+	BothKilled     FaultMode = "both_killed"     // it and op
 	Slow           FaultMode = "slow"            // takes Delay longer
 )
 
@@ -311,7 +316,8 @@ func (s *State) strike(words string) Fault {
 func (s *State) check() error {
 	for _, f := range s.Faults {
 		switch f.Mode {
-		case "", Before, AfterCommit, TruncateStdout, HangCall, HangChild, Panic, Exit0Empty, Slow:
+		case "", Before, AfterCommit, TruncateStdout, HangCall, HangChild, Panic, Exit0Empty, Slow,
+			Silent, Killed, KilledDone, CallerKilled, BothKilled:
 		default:
 			return fmt.Errorf("no fault has the mode %q", f.Mode)
 		}
