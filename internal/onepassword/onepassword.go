@@ -188,6 +188,10 @@ func (c *Client) exec(ctx context.Context, a command, parse func(out []byte) err
 		}
 		defer time.AfterFunc(sayAfter, func() { c.o.Say(text) }).Stop()
 	}
+	if a.stdin != nil {
+		p.Started = c.noteWrite
+		defer c.noteWrite(0)
+	}
 	began := time.Now()
 	result, err := p.Run(ctx)
 	defer clear(result.Stdout)
@@ -325,6 +329,7 @@ func (c *Client) queue(ctx context.Context) (release func(), err error) {
 	}
 	switch {
 	case err == nil:
+		c.waitForWrite(wait)
 		return func() { unlock(); leave() }, nil
 	case wait.Err() != nil:
 		leave()

@@ -31,8 +31,14 @@ func TestMain(m *testing.M) {
 		opemu.Main()
 	}
 	if locks := os.Getenv("TEST_LOCKS"); locks != "" {
-		s := onepassword.Open(onepassword.Options{Client: op.New(op.Options{Environ: os.Environ(), LockDir: locks})})
-		if err := work(s, os.Args[1]); err != nil {
+		c := op.New(op.Options{Environ: os.Environ(), LockDir: locks})
+		var err error
+		if len(os.Args) > 2 {
+			err = changeNamed(os.Args[1]).do(context.Background(), c, os.Args[2], os.Args[3])
+		} else {
+			err = work(onepassword.Open(onepassword.Options{Client: c}), os.Args[1])
+		}
+		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}

@@ -93,6 +93,9 @@ type Command struct {
 	// killed along with it; such a one must not touch the terminal.
 	Terminal bool
 
+	// Started is called with the number of the process. It may be nil.
+	Started func(pid int)
+
 	// Waiting is called if the program has run for a second. It may be nil.
 	Waiting func()
 }
@@ -141,7 +144,13 @@ func (c *Command) Run(ctx context.Context) (Result, error) {
 	if c.Waiting != nil {
 		defer time.AfterFunc(time.Second, c.Waiting).Stop()
 	}
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		if c.Started != nil {
+			c.Started(cmd.Process.Pid)
+		}
+		err = cmd.Wait()
+	}
 	name := filepath.Base(c.Path)
 	result := Result{stdout.buf.Bytes(), stderr.text, cmd.ProcessState.ExitCode()}
 	_, exited := errors.AsType[*exec.ExitError](err)
