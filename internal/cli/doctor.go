@@ -42,8 +42,9 @@ what concerns that profile, and shows how its credentials come about.
 
 It changes nothing, unlocks nothing, asks nothing and runs no
 credential_process. It calls nobody but the services and programs that keep keys
-on this machine, unless --online asks it to compare the clock with AWS's, which
-takes a request without credentials.
+on this machine, and 1Password's op where a profile or a setting uses it, unless
+--online asks it to compare the clock with AWS's, which takes a request without
+credentials.
 
 Each finding is a problem (something does not work, or is open to others), a
 warning (it works, but not with every program, or not as it may be meant) or a
@@ -99,9 +100,12 @@ func (a *app) examine(ctx context.Context, profile string, online bool) diagnosi
 	setup.Stored = func(name string) (has, known bool) { return stores.has(ctx, name) }
 	r.findings = append(r.findings, setup.Examine()...)
 	r.chain, r.resolved = setup.Chain()
+	profiles := setup.Scope()
 	if profile == "" {
 		stores.all(ctx)
+		profiles = append(slices.Clone(profiles), "") // the store of those that name none
 	}
+	stores.onePassword(ctx, profiles)
 	if profile == "" && config != nil {
 		stores.withoutProfile()
 	}
@@ -128,6 +132,7 @@ func (a *app) examined(profile string, config, credentials *awsconfig.File) *doc
 		Terminal:    prompt.Works(),
 		LookPath:    exec.LookPath,
 		Asked:       a.asked,
+		MFASource:   func(value string) error { _, err := parsePrompt(value); return err },
 		Explain:     a.advice,
 		Quote:       shellWord,
 	}
@@ -208,16 +213,32 @@ func (s *census) all(ctx context.Context) {
 	}
 }
 
+// storeTimeout is how long a store, or op, may take to say how it is.
+const storeTimeout = 2 * checkTimeout
+
 // look checks a store and returns what keys it has, or nil.
 func (s *census) look(ctx context.Context, v *vault, chosenBy string) []string {
-	ctx, cancel := context.WithTimeout(ctx, 2*checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if _, err := v.Check(ctx); err != nil {
-		s.add(doctor.Problem, fmt.Sprintf("the store in use, %s, does not work: %v", v.name(), err), chosenBy, err)
-		return nil
+	_, unusable := v.Check(ctx)
+	var names []string
+	var err error
+	if unusable == nil {
+		names, err = v.List(ctx, store.AccessKey)
 	}
-	names, err := v.List(ctx, store.AccessKey)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		s.findings = append(s.findings, doctor.Finding{
+			Level: doctor.Problem,
+			What:  fmt.Sprintf("the store in use, %s, does not answer within %v", v.name(), storeTimeout),
+			Where: chosenBy,
+			Fix:   `see what it waits for; "@kura backends" shows whether it works`,
+		})
+		return nil
+	case unusable != nil:
+		s.add(doctor.Problem, fmt.Sprintf("the store in use, %s, does not work: %v", v.name(), unusable), chosenBy, unusable)
+		return nil
+	case err != nil:
 		level := doctor.Warning
 		if errors.Is(err, store.ErrLocked) {
 			level = doctor.Note // some tell their names only when unlocked

@@ -402,7 +402,9 @@ func hintForOp(e *onepassword.Error) string {
 		return "answer the question that 1Password asks, and try again"
 	case onepassword.Busy, onepassword.Conflict, onepassword.Server:
 		return "try again in a moment"
-	case onepassword.NoAccounts, onepassword.NotSignedIn:
+	case onepassword.NoAccounts:
+		return `switch on "Integrate with 1Password CLI" in the app's settings (Developer), or add an account with "op account add"`
+	case onepassword.NotSignedIn:
 		return `switch on "Integrate with 1Password CLI" in the app's settings (Developer), or sign in with "eval $(op signin)"`
 	case onepassword.SessionExpired:
 		return `"eval $(op signin)" begins another`

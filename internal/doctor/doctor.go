@@ -58,6 +58,9 @@ type Setup struct {
 	// "" if it is none or not said.
 	Asked func(args []string) (profile string)
 
+	// MFASource returns what is wrong with a value of mfa_source, or nil.
+	MFASource func(value string) error
+
 	Explain func(error) (advice string) // what to do about an error of package chain
 	Quote   func(word string) string    // writes a word as shells take it
 
@@ -93,9 +96,9 @@ func Sorted(findings []Finding) []Finding {
 	return sorted
 }
 
-// scope returns the profiles to examine: all of the config file or, of a single
-// one, those that its settings and its credentials come from.
-func (s *Setup) scope() []string {
+// Scope returns the profiles that Examine has examined: all of the config file
+// or, of a single one, those that its settings and its credentials come from.
+func (s *Setup) Scope() []string {
 	if s.Config == nil {
 		return nil
 	}
@@ -118,7 +121,7 @@ func (s *Setup) scope() []string {
 
 // inScope reports whether a profile is one of those to examine.
 func (s *Setup) inScope(profile string) bool {
-	return s.Only == "" || profile == s.Only || slices.Contains(s.scope(), profile)
+	return s.Only == "" || profile == s.Only || slices.Contains(s.Scope(), profile)
 }
 
 // at returns where a setting of a profile stands in a file, or the file if it

@@ -160,6 +160,11 @@ func TestExamine(t *testing.T) {
 			want:   []string{`warning config:3: profile "a" has kura_backnd, and no setting is called so`},
 		},
 		{
+			name:   "where codes come from",
+			config: "[profile a]\nmfa_source = terminal\n[profile b]\nmfa_source = pigeon\n",
+			want:   []string{`problem config:4: mfa_source of profile "b": none of ours`},
+		},
+		{
 			name:   "a chained role",
 			config: "[profile a]\n" + role + "source_profile = b\nduration_seconds = 7200\n[profile b]\n" + role + "source_profile = c\n[profile c]\n",
 			stored: []string{"c"},
@@ -325,6 +330,12 @@ func setupIn(home string, env map[string]string) *doctor.Setup {
 				return args[1]
 			}
 			return ""
+		},
+		MFASource: func(value string) error {
+			if value != "terminal" {
+				return errors.New("none of ours")
+			}
+			return nil
 		},
 		Explain: func(error) string { return "advice" },
 		Quote:   func(word string) string { return "'" + word + "'" },

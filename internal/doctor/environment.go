@@ -82,7 +82,7 @@ func (s *Setup) settingsInEnvironment() []Finding {
 		{"AWS_ENDPOINT_URL", "endpoint_url"},
 	} {
 		value := s.Getenv(v.variable)
-		for _, name := range s.scope() {
+		for _, name := range s.Scope() {
 			section, _ := s.Config.Profile(name)
 			if set := section.Get(v.setting); value != "" && set != "" && set != value {
 				list = append(list, Finding{Note,

@@ -14,7 +14,7 @@ import (
 func (s *Setup) profiles() []Finding {
 	var list []Finding
 	missing := missingKeys{setup: s, of: map[string][]string{}}
-	for _, name := range s.scope() {
+	for _, name := range s.Scope() {
 		c, sure, err := s.resolve(name)
 		switch {
 		case err != nil:
@@ -208,6 +208,13 @@ func (s *Setup) settings(name string) []Finding {
 			list = append(list, Finding{Warning,
 				fmt.Sprintf("profile %q has %s, and no setting is called so", name, setting),
 				at(s.Config, name, setting), "remove it, or write kura_backend"})
+		}
+	}
+	if source := section.Get("mfa_source"); source != "" {
+		if err := s.MFASource(source); err != nil {
+			list = append(list, Finding{Problem,
+				fmt.Sprintf("mfa_source of profile %q: %v", name, err),
+				at(s.Config, name, "mfa_source"), "correct that line; --prompt takes the same"})
 		}
 	}
 	if section.Get("credential_process") != "" && s.hasKey(name) {

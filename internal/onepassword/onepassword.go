@@ -434,6 +434,21 @@ func (c *Client) SignedIn(ctx context.Context, account string) error {
 	return c.run(ctx, command{account: account, args: []string{"whoami", "--format", "json"}, local: true}, parseJSON(&who))
 }
 
+// Ready returns nil if op can be used here: at once or, as asks says, after a
+// question to the person. It asks nobody, and so can't tell the latter from an op
+// that is signed out.
+func (c *Client) Ready(ctx context.Context, account string) (asks bool, err error) {
+	err = c.SignedIn(ctx, account)
+	if KindOf(err) != NotSignedIn || c.Headless() {
+		return false, err
+	}
+	accounts, err := c.Accounts(ctx)
+	if err == nil && len(accounts) == 0 {
+		err = &Error{Kind: NoAccounts, Command: "op account list"}
+	}
+	return err == nil, err
+}
+
 // A Vault holds items.
 type Vault struct {
 	ID   string `json:"id"`

@@ -297,22 +297,14 @@ func (s *Store) Check(ctx context.Context) (string, error) {
 	if !onepassword.Since(version, onepassword.LeastVersion) {
 		note += ", which can't change items"
 	}
-	err = s.o.Client.SignedIn(ctx, s.o.Account)
-	if err == nil {
-		return note, nil
-	}
-	if onepassword.KindOf(err) != onepassword.NotSignedIn || s.o.Client.Headless() {
+	asks, err := s.o.Client.Ready(ctx, s.o.Account)
+	if err != nil {
 		return "", explain(key, err)
 	}
-	// That is also what op says before the app has approved anything.
-	accounts, failed := s.o.Client.Accounts(ctx)
-	if failed != nil {
-		return "", explain(key, failed)
+	if asks {
+		note += ", locked"
 	}
-	if len(accounts) == 0 {
-		return "", explain(key, err)
-	}
-	return note + ", locked", nil
+	return note, nil
 }
 
 // Unlock implements store.Opened. 1Password asks for approval, if it has to.
