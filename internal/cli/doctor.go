@@ -37,8 +37,9 @@ func doctorCommand(a *app) *cobra.Command {
 		Short: "look for what is wrong, and say what to type",
 		Long: `Doctor looks for what keeps profiles from working or keys from being safe: in
 the AWS config and credentials files, the environment, the shell's start-up
-files, the stores and the permissions of files. With PROFILE it looks only at
-what concerns that profile, and shows how its credentials come about.
+files, the stores, the age of keys and the permissions of files. With PROFILE it
+looks only at what concerns that profile, and shows how its credentials come
+about.
 
 It changes nothing, unlocks nothing, asks nothing and runs no
 credential_process. It calls nobody but the services and programs that keep keys
@@ -106,6 +107,10 @@ func (a *app) examine(ctx context.Context, profile string, online bool) diagnosi
 		profiles = append(slices.Clone(profiles), "") // the store of those that name none
 	}
 	stores.onePassword(ctx, profiles)
+	stores.old(ctx, func(name string) bool {
+		source := r.chain.Source.Stored
+		return profile == "" || slices.Contains(profiles, name) || source != nil && source.Name == name
+	})
 	if profile == "" && config != nil {
 		stores.withoutProfile()
 	}
@@ -280,6 +285,45 @@ func (s *census) withoutProfile() {
 				What:  fmt.Sprintf("the store has an access key %q, and the config file no such profile", name),
 				Where: v.name(),
 				Fix:   fmt.Sprintf(`add a section [profile %s] for it, or "@kura remove %s"`, name, shellWord(name)),
+			})
+		}
+	}
+}
+
+// maxKeyAge is how long AWS advises to use an access key:
+// https://docs.aws.amazon.com/securityhub/latest/userguide/iam-controls.html#iam-3
+const maxKeyAge = 90 * 24 * time.Hour
+
+// old warns of those keys that are older than maxKeyAge. When a key was made
+// only AWS knows, but it is no younger than its item.
+func (s *census) old(ctx context.Context, concerns func(name string) bool) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	for _, v := range s.looked {
+		opened := v.Opened
+		if near, ok := opened.(interface{ Unwrap() store.Opened }); ok {
+			opened = near.Unwrap()
+		}
+		dated, ok := opened.(store.Dated)
+		if !ok || !slices.ContainsFunc(s.names[v], concerns) {
+			continue
+		}
+		written, err := dated.Written(ctx, store.AccessKey)
+		if err != nil {
+			s.a.log.Debug("the age of the keys is not known", "backend", v.name(), "reason", err)
+		}
+		for _, name := range s.names[v] {
+			at, ok := written[name]
+			age := time.Since(at)
+			if !ok || !concerns(name) || age <= maxKeyAge {
+				continue
+			}
+			const day = 24 * time.Hour
+			s.findings = append(s.findings, doctor.Finding{
+				Level: doctor.Warning,
+				What:  fmt.Sprintf("the access key of %q has been the same for %d days; AWS advises to replace keys after %d", name, age/day, maxKeyAge/day),
+				Where: v.name(),
+				Fix:   fmt.Sprintf(`make a new access key in IAM, and "@kura add %s" replaces it`, shellWord(name)),
 			})
 		}
 	}

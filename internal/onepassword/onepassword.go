@@ -470,6 +470,7 @@ type Summary struct {
 	Tags     []string `json:"tags"`
 	Category string   `json:"category"`
 	Vault    Vault    `json:"vault"`
+	Changed  string   `json:"updated_at"` // RFC 3339
 
 	// Info is what the app shows below the title, such as the user of a login.
 	Info string `json:"additional_information"`

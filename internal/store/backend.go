@@ -1,6 +1,9 @@
 package store
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A Backend is one way to keep items: a service of the system, a program, a
 // directory. Package all lists them.
@@ -47,4 +50,12 @@ type Opened interface {
 	// for what that takes. A store that is not there yet, or that is never
 	// locked, needs none of it.
 	Unlock(ctx context.Context) error
+}
+
+// Dated is what a store implements that knows when its items were written.
+type Dated interface {
+	// Written returns when each item of a kind was written last, or later: by
+	// the items' names, without those of which it is not known. Like List, it
+	// must not unlock the store or prompt.
+	Written(ctx context.Context, kind Kind) (map[string]time.Time, error)
 }

@@ -147,7 +147,10 @@ type Store struct {
 	opened *identity // nil while locked
 }
 
-var _ store.Opened = (*Store)(nil)
+var (
+	_ store.Opened = (*Store)(nil)
+	_ store.Dated  = (*Store)(nil)
+)
 
 // Open returns the store in a directory. It does not look at the directory yet
 // and asks nothing.
@@ -316,6 +319,25 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
+}
+
+// Written implements store.Dated.
+func (s *Store) Written(ctx context.Context, kind store.Kind) (map[string]time.Time, error) {
+	names, err := s.List(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	written := map[string]time.Time{}
+	for _, name := range names {
+		file, err := fileName(store.Key{Kind: kind, Name: name})
+		if err != nil {
+			return nil, err
+		}
+		if info, err := os.Stat(s.path("items", file)); err == nil { // or it was deleted since
+			written[name] = info.ModTime()
+		}
+	}
+	return written, nil
 }
 
 // unusable makes an error of the file system one of package store.

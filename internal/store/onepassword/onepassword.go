@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"kura/internal/cred"
 	"kura/internal/onepassword"
@@ -59,7 +60,10 @@ var (
 // A Store is the part of a vault that is kura's.
 type Store struct{ o Options }
 
-var _ store.Opened = (*Store)(nil)
+var (
+	_ store.Opened = (*Store)(nil)
+	_ store.Dated  = (*Store)(nil)
+)
 
 // Open returns the store that the options say. It looks at nothing yet.
 func Open(o Options) *Store { return &Store{o} }
@@ -258,16 +262,54 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 		names = append(names, s.o.Name)
 	}
 	for _, it := range all {
-		escaped, ok := strings.CutPrefix(it.Title, titlePrefix)
-		if !ok || !slices.Contains(it.Tags, tag) {
-			continue
-		}
-		if name, ok := store.Unescape(escaped); ok && store.Escape(name) == escaped && name != "" {
+		if name, ok := s.nameOf(it); ok {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
+}
+
+// Written implements store.Dated. It is when anything of an item was changed
+// last, a session cache included. If 1Password would ask for approval the error
+// wraps store.ErrLocked.
+func (s *Store) Written(ctx context.Context, kind store.Kind) (map[string]time.Time, error) {
+	if err := s.check(ctx, store.Key{Kind: kind, Name: "any"}); err != nil || kind != store.AccessKey {
+		return nil, err
+	}
+	key := store.Key{Kind: kind}
+	if err := s.o.Client.SignedIn(ctx, s.o.Account); err != nil {
+		return nil, wouldAsk(key, err)
+	}
+	with := tag
+	if s.o.Item != "" {
+		with = "" // the user's own need not have it
+	}
+	all, err := s.o.Client.Items(ctx, s.o.Account, s.o.Vault, with)
+	if err != nil {
+		return nil, explain(key, err)
+	}
+	written := map[string]time.Time{}
+	for _, it := range all {
+		name, ok := s.nameOf(it)
+		if at, err := time.Parse(time.RFC3339, it.Changed); ok && err == nil && at.After(written[name]) {
+			written[name] = at
+		}
+	}
+	return written, nil
+}
+
+// nameOf returns the name of the key in an item.
+func (s *Store) nameOf(it onepassword.Summary) (string, bool) {
+	if s.o.Item != "" && (it.ID == s.o.Item || strings.EqualFold(it.Title, s.o.Item)) {
+		return s.o.Name, true
+	}
+	escaped, ok := strings.CutPrefix(it.Title, titlePrefix)
+	if !ok || !slices.Contains(it.Tags, tag) {
+		return "", false
+	}
+	name, ok := store.Unescape(escaped)
+	return name, ok && store.Escape(name) == escaped && name != ""
 }
 
 // Has implements store.Opened. An item of the user's own is taken to be there,

@@ -405,6 +405,46 @@ func TestAdopted(t *testing.T) {
 	wantErr(t, "Get with an item without a name", err, onepassword.ErrNoName, store.ErrUnavailable)
 }
 
+// When an item was changed last is known without reading it, of kura's and of the
+// user's own.
+func TestWritten(t *testing.T) {
+	w := newWorld(t)
+	const long, longer = "2026-01-07T20:31:37Z", "2025-01-07T20:31:37Z"
+	item := opemu.Item{Title: "Mine", UpdatedAt: long, Category: "API_CREDENTIAL"}
+	id := w.AddItem(item).ID
+	item.Title, item.UpdatedAt = "kura: theirs", long
+	w.AddItem(item)
+	item.Title, item.Tags, item.UpdatedAt = "kura: old", []string{"kura"}, longer
+	w.AddItem(item)
+	item.Title, item.UpdatedAt = "kura: odd", "yesterday"
+	w.AddItem(item)
+	for _, own := range []string{"", id, "mine"} {
+		s := open(t, w, func(o *onepassword.Options) {
+			if o.Item = own; own != "" {
+				o.Name = "prod"
+			}
+		})
+		w.Lock()
+		_, err := s.Written(t.Context(), store.AccessKey)
+		wantErr(t, "Written while the app is locked", err, store.ErrLocked)
+		approve(t, s)
+		prompts := w.Prompts()
+		got, err := s.Written(t.Context(), store.AccessKey)
+		want := map[string]string{"old": longer}
+		if own != "" {
+			want["prod"] = long
+		}
+		if err != nil || len(got) != len(want) || w.Prompts() != prompts {
+			t.Errorf("Written = %v, %v, want %v", got, err, want)
+		}
+		for name, at := range want {
+			if got[name].Format(time.RFC3339) != at {
+				t.Errorf("%q was written at %v, want %v", name, got[name], at)
+			}
+		}
+	}
+}
+
 // Nobody is asked by List, Has and Check; Unlock does ask.
 func TestAsked(t *testing.T) {
 	w := newWorld(t)

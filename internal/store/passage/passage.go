@@ -138,7 +138,10 @@ type Store struct {
 	identities []age.Identity // nil until then
 }
 
-var _ store.Opened = (*Store)(nil)
+var (
+	_ store.Opened = (*Store)(nil)
+	_ store.Dated  = (*Store)(nil)
+)
 
 // Open returns the store that the options say. It looks at nothing yet.
 func Open(o Options) *Store {
@@ -324,6 +327,11 @@ func (s *Store) Delete(ctx context.Context, key store.Key) error {
 // List implements store.Store.
 func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	return s.tree.List(ctx, kind)
+}
+
+// Written implements store.Dated. A checkout of git writes all entries.
+func (s *Store) Written(ctx context.Context, kind store.Kind) (map[string]time.Time, error) {
+	return s.tree.Written(ctx, kind)
 }
 
 // Has implements store.Opened.

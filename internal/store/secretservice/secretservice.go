@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -97,7 +98,10 @@ type Store struct {
 	asking chan struct{} // held by the one who asks the person
 }
 
-var _ store.Opened = (*Store)(nil)
+var (
+	_ store.Opened = (*Store)(nil)
+	_ store.Dated  = (*Store)(nil)
+)
 
 // Open returns the store in a collection. It connects to nothing yet and asks
 // nothing.
@@ -414,6 +418,36 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	})
 	slices.Sort(names)
 	return slices.Compact(names), err
+}
+
+// Written implements store.Dated.
+func (s *Store) Written(ctx context.Context, kind store.Kind) (map[string]time.Time, error) {
+	written := map[string]time.Time{}
+	err := s.do(ctx, func(c *client) error {
+		_, items, err := s.find(ctx, c, map[string]string{"application": "kura", "kind": string(kind)}, false)
+		if err != nil {
+			return err
+		}
+		var mu sync.Mutex
+		return each(items, func(_ int, item dbus.ObjectPath) error {
+			attributes, err := c.attributes(ctx, item)
+			if err != nil {
+				return err
+			}
+			var modified uint64 // in seconds
+			if err := c.property(ctx, item, itemInterface+".Modified", &modified); err != nil {
+				return ignoreGone(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			at := time.Unix(int64(modified), 0)
+			if name, ok := name(attributes); ok && modified > 0 && at.After(written[name]) {
+				written[name] = at
+			}
+			return nil
+		})
+	})
+	return written, err
 }
 
 // Version returns a text that is another one whenever the names of the items

@@ -71,6 +71,7 @@ func Test(t *testing.T, place func(*testing.T) Place) {
 		{"Names", testNames},
 		{"BadNames", testBadNames},
 		{"List", testList},
+		{"Written", testWritten},
 		{"Concurrent", testConcurrent},
 		{"Processes", testProcesses},
 		{"Killed", testKilled},
@@ -222,6 +223,40 @@ func testList(t *testing.T, p Place) {
 	if p.Asked != nil && p.Asked() != asked {
 		t.Error("the user was asked by List, Has or Check")
 	}
+}
+
+// testWritten checks that a store which knows when its items were written says so.
+func testWritten(t *testing.T, p Place) {
+	s := p.Open()
+	dated, ok := s.(store.Dated)
+	if !ok {
+		t.Skip("the store does not know")
+	}
+	check := func(since time.Time, names ...string) {
+		t.Helper()
+		written, err := dated.Written(t.Context(), store.AccessKey)
+		if err != nil || len(written) != len(names) {
+			t.Fatalf("Written = %v, %v, want times of %q", written, err, names)
+		}
+		for _, name := range names {
+			// Some know it to the second.
+			if at := written[name]; at.Before(since.Add(-2*time.Second)) || at.After(time.Now().Add(2*time.Second)) {
+				t.Errorf("%q was written at %v, want %v or a little later", name, at, since)
+			}
+		}
+	}
+	check(time.Time{})
+	began := time.Now()
+	put(t, s, store.Key{Kind: store.CacheKey, Name: "other"}, []byte("another kind"))
+	put(t, s, store.Key{Kind: store.AccessKey, Name: "Prod/eu"}, []byte("one"))
+	put(t, s, store.Key{Kind: store.AccessKey, Name: strings.Repeat("ü", 127)}, []byte("one"))
+	check(began, "Prod/eu", strings.Repeat("ü", 127))
+	began = time.Now()
+	put(t, s, store.Key{Kind: store.AccessKey, Name: "Prod/eu"}, []byte("two"))
+	if err := s.Delete(t.Context(), store.Key{Kind: store.AccessKey, Name: strings.Repeat("ü", 127)}); err != nil {
+		t.Fatal(err)
+	}
+	check(began, "Prod/eu")
 }
 
 // testConcurrent checks that a Get returns one Put's data, whole, and that

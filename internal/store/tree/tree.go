@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"kura/internal/store"
 )
@@ -103,6 +104,26 @@ func (t Tree) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	})
 	slices.Sort(names)
 	return names, err
+}
+
+// Written returns when each item of a kind was written last, by name. The error
+// wraps one of package store.
+func (t Tree) Written(ctx context.Context, kind store.Kind) (map[string]time.Time, error) {
+	names, err := t.List(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	written := map[string]time.Time{}
+	for _, name := range names {
+		entry, err := t.Entry(store.Key{Kind: kind, Name: name})
+		if err != nil {
+			return nil, err
+		}
+		if info, err := os.Stat(t.File(entry)); err == nil { // or it was deleted since
+			written[name] = info.ModTime()
+		}
+	}
+	return written, nil
 }
 
 // First returns the entry of some item, or "" if there is none.
