@@ -2,6 +2,7 @@ package opemu_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -18,7 +19,8 @@ import (
 
 // A contract is what is expected of op, wherever it is: emulated, always, or
 // real, when OP_CONTRACT_REAL is 1. Then OP_CONTRACT_VAULT names a vault for
-// the tests to work in; they make items there, and delete them.
+// the tests to work in; they make items there, and delete them. CONTRIBUTING.md
+// says how to run them so.
 //
 // Every expectation has the grade of what it rests on, as in the package's
 // comment. If the real op disappoints one of grade F or I, that is no failure
@@ -28,6 +30,9 @@ type contract struct {
 	real  bool
 	vault string
 	call  func(t *testing.T, in stdin, args ...string) opemu.Result
+
+	// clean says that items are to be deleted at the end, as the account stays.
+	clean bool
 }
 
 // A stdin is what op finds on its standard input.
@@ -63,6 +68,7 @@ func TestContract(t *testing.T) {
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Run("emulated", func(t *testing.T) { part.check(emulatedOp(t)) })
+			t.Run("started", func(t *testing.T) { part.check(startedOp(t)) })
 			t.Run("real", func(t *testing.T) { part.check(realOp(t)) })
 		})
 	}
@@ -75,20 +81,41 @@ func emulatedOp(t *testing.T) *contract {
 	}}
 }
 
+// startedOp is the emulated op, used as the real one is.
+func startedOp(t *testing.T) *contract {
+	w := newWorld(t)
+	w.Update(func(s *opemu.State) { s.Auth.SessionKey = opemu.PerMachine })
+	t.Cleanup(func() {
+		for _, it := range w.Items() {
+			if !it.Deleted {
+				t.Errorf("the item %q is left in the vault", it.Title)
+			}
+		}
+	})
+	return &contract{T: t, vault: "Private", clean: true, call: func(t *testing.T, in stdin, args ...string) opemu.Result {
+		return runOp(t, w.Path(), w.Environ(), in, args...)
+	}}
+}
+
+// userPath is the PATH without the op of scripts, which testscript.Main puts
+// before all others.
+var userPath = os.Getenv("PATH")
+
 func realOp(t *testing.T) *contract {
 	vault := os.Getenv("OP_CONTRACT_VAULT")
 	if os.Getenv("OP_CONTRACT_REAL") != "1" || vault == "" {
 		t.Skip("OP_CONTRACT_REAL=1 and OP_CONTRACT_VAULT=... are not set")
 	}
-	return &contract{T: t, real: true, vault: vault, call: func(t *testing.T, in stdin, args ...string) opemu.Result {
+	t.Setenv("PATH", userPath)
+	return &contract{T: t, real: true, vault: vault, clean: true, call: func(t *testing.T, in stdin, args ...string) opemu.Result {
 		return runOp(t, "op", os.Environ(), in, args...)
 	}}
 }
 
-// runOp starts a program.
+// runOp starts a program, also when the test is over.
 func runOp(t *testing.T, program string, environ []string, in stdin, args ...string) opemu.Result {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
 	cmd.Env = environ
 	switch in.kind {
 	case opemu.Pipe:
@@ -194,8 +221,8 @@ func (c *contract) make(title string) opemu.Item {
 
 func (c *contract) remove(id string) {
 	c.Cleanup(func() {
-		if c.real { // the emulated account goes away as a whole
-			runOp(c.T, "op", os.Environ(), stdin{}, "item", "delete", id, "--vault", c.vault)
+		if c.clean { // which fails for one that the test itself has deleted
+			c.call(c.T, stdin{}, "item", "delete", id, "--vault", c.vault)
 		}
 	})
 }
@@ -314,7 +341,11 @@ func checkOTP(c *contract) {
 
 	none := c.item(c.must(stdin{}, "item", "create", "--category", "API Credential", "--title", c.title(), "--vault", c.vault, "--format", "json"))
 	c.remove(none.ID)
-	c.expect("I", "exit status of --otp without an OTP field", c.call(c.T, stdin{}, "item", "get", none.ID, "--vault", c.vault, "--otp").Exit, 1)
+	r := c.call(c.T, stdin{}, "item", "get", none.ID, "--vault", c.vault, "--otp")
+	c.expect("I", "exit status of --otp without an OTP field", r.Exit, 1)
+	if c.real {
+		c.Logf("please tell [I] what --otp says without an OTP field: %q", r.Stderr)
+	}
 }
 
 func checkFields(c *contract) {
@@ -389,6 +420,11 @@ func checkEditJSON(c *contract) {
 	c.expect("R", "the value of an OTP field that was sent", field(c.T, after, "one-time password").Value, "JBSWY3DPEHPK3PXP")
 	_, err := time.Parse("2006-01-02T15:04:05.999999Z", after.UpdatedAt)
 	c.expect("R", "that a read has the time in UTC", err, nil)
+
+	long := strings.Repeat("c2Vz", 1000) // a session has about 2 kB
+	field(c.T, after, "session_cache").Value = long
+	c.must(pipe(toJSON(c.T, after)), "item", "edit", it.ID, "--vault", c.vault)
+	c.expect("I", "the length of a long value", len(field(c.T, c.get(it.ID), "session_cache").Value), len(long))
 }
 
 func checkEditRefused(c *contract) {
