@@ -132,6 +132,7 @@ def job_control(stage, prefix):
         sh.terminal.type("\x1a")
         saw += [sh.output(), sh.line("echo $?"), sh.line("jobs")]
         sh.start("fg")
+        sh.terminal.expect("sleep 100\n")  # or Ctrl-C may throw it away unseen
         sh.runs("sleep", "100")
         sh.terminal.type("\x03")
         saw += [sh.output(), sh.line("echo $?"), sh.line("jobs")]
