@@ -3,10 +3,9 @@ by the AWS CLI, boto3 and awsume, which know nothing of kura."""
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
-from stage import ACCOUNT, ROLE, SERIAL, Skipped, Stage, check, equal, matches
+from stage import ACCOUNT, ROLE, SERIAL, Stage, check, equal, matches
 
 HERE = Path(__file__).parent
 USER = f"arn:aws:iam::{ACCOUNT}:user/oppara"
@@ -53,16 +52,14 @@ def checks(work, tools):
             out = s.run("kura", "exec", "default", "--", "env", "-u", "AWS_ACCESS_KEY_ID", *identity, "--profile", "default")
             equal(json.loads(out)["Arn"], USER)
 
-        awsume = shutil.which("awsume")
         for profile, role in (("project-a-role", "developer"), ("project-b-role", "role1"), ("project-a-role", "developer")):
             with check(f"awsume {profile} takes on {role}, without a question"):
-                need_awsume(awsume)
-                tools.need("aws")
-                out = s.run("bash", "-c", f". {awsume} {profile} && " + " ".join(identity))
+                tools.need("awsume", "aws")
+                out = s.run("bash", "-c", f". awsume {profile} && " + " ".join(identity))
                 matches(out, f"assumed-role/{role}/")
 
         with check("awsume completes the names of the profiles"):
-            need_awsume(awsume)
+            tools.need("awsume")
             equal(s.run("awsume-autocomplete").split(), ["default", "project-a-role", "project-b-role"])
 
         with check("all of them together have made kura ask AWS for one session"):
@@ -76,8 +73,3 @@ def checks(work, tools):
             out = s.run("bash", "-c", crowd, answers=s.for_code())
             equal(out.count(USER), 8)
             equal(s.sts_calls().count("GetSessionToken"), 2)
-
-
-def need_awsume(awsume):
-    if awsume is None or subprocess.run(["awsumepy", "--version"], capture_output=True).returncode != 0:
-        raise Skipped("awsume is not here")
