@@ -8,6 +8,7 @@ import sys
 import clients
 import interrupted
 import memory
+import onepassword
 import process
 import terminal
 import traces
@@ -22,7 +23,7 @@ def main(work, *only):
     parts = []
     for program in ("kura", "aws-vault"):
         parts += [(vault.checks, program, tools), (traces.checks, program, tools)]
-    parts += [(clients.checks, tools), (process.checks, tools), (terminal.checks,), (memory.checks,), (interrupted.checks,)]
+    parts += [(clients.checks, tools), (process.checks, tools), (onepassword.checks, tools), (terminal.checks,), (memory.checks,), (interrupted.checks,)]
     parts += [(traces.checks_of_arguments, watcher)]  # of all that has run before
     for checks, *about in parts:
         if only and checks.__module__ not in only:

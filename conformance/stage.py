@@ -85,6 +85,17 @@ def lacks(text, *parts):
             raise Unexpected(f"saw {part!r}")
 
 
+def forms_of(secret):
+    """A secret in the forms that are easily undone, as bytes. Base64 looks
+    different at each of three positions; its ends depend on what stands beside
+    them."""
+    data = secret.encode()
+    forms = {data, data.hex().encode(), secret.encode("utf-16-le")}
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        forms |= {encode(b"x" * n + data)[4 if n else 0:-4] for n in range(3)}
+    return forms
+
+
 def wait_until(done, what, seconds=10):
     """Waits until done returns something true, and returns that."""
     end = time.monotonic() + seconds
@@ -229,6 +240,7 @@ class Stage:
         (self.dir / "tmp").mkdir()
         self.key_id = "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOP") for _ in range(16))
         self.secret = base64.b64encode(secrets.token_bytes(30)).decode()
+        self.seed = "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(32))
         self.passphrase = "pass " + secrets.token_hex(12)
         known_secrets.update([self.secret, self.passphrase])
         self.began = time.time()
@@ -239,7 +251,7 @@ class Stage:
             "Users": [{
                 "Account": ACCOUNT, "Name": "oppara",
                 "Keys": [{"ID": self.key_id, "Secret": self.secret}],
-                "MFA": [{"Serial": SERIAL, "Seed": "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(32))}],
+                "MFA": [{"Serial": SERIAL, "Seed": self.seed}],
             }],
             "Roles": [{"Account": ACCOUNT, "Name": name, "Trust": [everyone]} for name in ("developer", "role1", "role2")],
             "Buckets": [
@@ -252,7 +264,7 @@ class Stage:
         self.url = self.aws.stdout.readline().strip()
         state.unlink()
         self.env = {
-            "AWS_ENDPOINT_URL": self.url, "AWS_PAGER": "", "HOME": str(self.home), "KURA_BACKEND": "file", "LANG": "C.UTF-8", "LOGNAME": "oppara",
+            "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": self.url, "AWS_PAGER": "", "HOME": str(self.home), "KURA_BACKEND": "file", "LANG": "C.UTF-8", "LOGNAME": "oppara",
             "NODE_PATH": os.environ["NODE_PATH"], "PATH": os.environ["PATH"], "PS1": "$ ", "SHELL": "/bin/bash",
             "TERM": "xterm", "TMPDIR": str(self.dir / "tmp"),
         }

@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from stage import Skipped, Stage, check, command_line, equal, keyring_works, known_secrets, lacks, wait_until
+from stage import Skipped, Stage, check, command_line, equal, forms_of, keyring_works, known_secrets, lacks, wait_until
 
 
 class Watcher:
@@ -98,13 +98,7 @@ def is_of(stage, pid):
 
 def files_with_secrets(stage):
     """The files that hold a secret in a form that is easily undone."""
-    needles = set()
-    for secret in stage.secrets():
-        data = secret.encode()
-        needles |= {data, data.hex().encode(), secret.encode("utf-16-le")}
-        # Base64 looks different at each of three positions. The ends depend on
-        # what stands beside them.
-        needles |= {base64.b64encode(b"x" * n + data)[4 if n else 0:-4] for n in range(3)}
+    needles = set().union(*(forms_of(secret) for secret in stage.secrets()))
     found = []
     for path in [*files_below(stage.dir), *recent_files(stage.began)]:
         try:
