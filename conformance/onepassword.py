@@ -58,6 +58,10 @@ class OnePassword:
     def ctl(self, *words):
         return subprocess.run(["opemu", "ctl", *words], env=self.stage.env, stdout=subprocess.PIPE, text=True, check=True).stdout
 
+    def set_clock(self, seconds):
+        """Sets how far the clock that codes go by is ahead of this machine's."""
+        self.ctl("set", "offset", f"{seconds}s")
+
     @contextmanager
     def fields(self):
         """The item's fields by their labels, to be changed from another device."""
@@ -76,6 +80,12 @@ class OnePassword:
             fields["Access Key ID"]["value"] = key_id
             fields["Secret Access Key"]["value"] = secret
 
+    def session(self):
+        """What session_cache holds, as the JSON that AWS's clients print."""
+        with self.fields() as fields:
+            value = fields["session_cache"].get("value", "")
+        return json.loads(base64.b64decode(value)) if value else {}
+
     def prompts(self):
         """How often the app has asked the person."""
         return json.loads(self.ctl("dump"))["prompts"]
@@ -92,12 +102,13 @@ class OnePassword:
         new, self.seen = calls[self.seen:], len(calls)
         return [call["command"] or " ".join(call["argv"]) for call in new]
 
-    def leaks(self):
-        """Where in the arguments or the environment of a call a secret is."""
+    def leaks(self, first=0):
+        """Where in the arguments or the environment of a call a secret is, from
+        a first one on."""
         hidden = self.stage.secrets() + [self.stage.secret] + json.loads(self.ctl("dump"))["secrets"]
         forms = set().union(*(forms_of(secret) for secret in hidden))
         found = []
-        for call in self.journal():
+        for call in self.journal()[first:]:
             places = [(f"argument {n}", text) for n, text in enumerate(call["argv"], 1)]
             places += [entry.split("=", 1) for entry in call["environ"]]
             found += [f"op {call['command']}: {where}" for where, text in places if any(form in text.encode() for form in forms)]

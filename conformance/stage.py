@@ -336,8 +336,13 @@ class Stage:
 
     # The emulated AWS.
 
-    def get(self, path):
-        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.url + "/_fakeaws/" + path, timeout=10).read().decode()
+    def get(self, path, method="GET"):
+        request = urllib.request.Request(self.url + "/_fakeaws/" + path, method=method)
+        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).read().decode()
+
+    def set_clock(self, seconds):
+        """Sets how far AWS's clock is ahead of this machine's."""
+        self.get(f"clock?offset={seconds}s", "POST")
 
     def calls(self):
         return json.loads(self.get("calls"))
