@@ -59,7 +59,7 @@ def check(promise):
 def fail(promise, error):
     counts["failed"] += 1
     text = str(error) or type(error).__name__
-    for secret in known_secrets:
+    for secret in known_secrets.copy():  # others may be added meanwhile
         text = text.replace(secret, "[secret]")
     print(f"FAIL - {promise}: {text[:1000]}", flush=True)
 
@@ -315,15 +315,15 @@ class Stage:
     def for_code(self):
         return [(f"Enter MFA code for {SERIAL}: ", self.code)]
 
-    def prepare(self, config=CONFIG):
+    def prepare(self, config=CONFIG, profile="default"):
         """Writes the config file and stores the access key. Where the kernel
         keeps nothing, the passphrase comes from the environment."""
         self.write_config(config)
         if not keyring_works():
             self.env["KURA_FILE_PASSPHRASE"] = self.passphrase
-            self.run("kura", "add", "default", answers=self.for_key())
+            self.run("kura", "add", profile, answers=self.for_key())
         else:
-            self.run("kura", "add", "default", answers=self.for_key() + self.for_new_store())
+            self.run("kura", "add", profile, answers=self.for_key() + self.for_new_store())
 
     def begin_session(self):
         self.run("kura", "exec", "oppara-dev", "--", "true", answers=self.for_code())
