@@ -409,7 +409,7 @@ func startKeePassXC(t testing.TB) *live.KeePassXC {
 
 func TestKeePassXC(t *testing.T) {
 	t.Parallel() // the services are slow
-	var k *live.KeePassXC
+	k := startKeePassXC(t) // here, where the test can be skipped
 	storetest.Test(t, func(t2 *testing.T) storetest.Place {
 		if k == nil {
 			k = startKeePassXC(t)
