@@ -50,7 +50,7 @@ type globalFlags struct {
 	passCommand       string
 	passPrefix        string
 	opCommand         string
-	opFields          onepassword.Names
+	opFields          fieldNames
 
 	// What the sources of token codes need of the rest of the command.
 	config *awsconfig.File     // that the chain was resolved from

@@ -248,13 +248,25 @@ func (a *app) itemOfKey(v *vault, c chain.Chain, named onepassword.Ref) (onepass
 
 var errNoItem = errors.New("1Password is to make the token code, and nothing says of which item")
 
-// fieldsFlag is a flag that takes the labels of fields in 1Password.
-type fieldsFlag struct{ to *onepassword.Names }
+// fieldNames are the labels of fields in 1Password, and how they were set.
+type fieldNames struct {
+	onepassword.Names
+	text string
+}
 
-func (fieldsFlag) String() string { return "" }
-func (fieldsFlag) Type() string   { return "fields" }
+// fieldsFlag is a flag that takes fieldNames.
+type fieldsFlag struct{ to *fieldNames }
+
+func (f fieldsFlag) String() string {
+	if f.to == nil {
+		return ""
+	}
+	return f.to.text
+}
+func (fieldsFlag) Type() string { return "fields" }
 func (f fieldsFlag) Set(text string) (err error) {
-	*f.to, err = onepassword.ParseNames(text)
+	f.to.text = text
+	f.to.Names, err = onepassword.ParseNames(text)
 	return err
 }
 
@@ -263,7 +275,7 @@ func (a *app) onePassword() *onepassword.Client {
 	if a.global.op == nil {
 		a.global.op = onepassword.New(onepassword.Options{
 			Path:       a.expandHome(a.global.opCommand),
-			Names:      a.global.opFields,
+			Names:      a.global.opFields.Names,
 			Environ:    deliver.Scrub(a.Environ),
 			LockDir:    filepath.Join(a.cacheDir(), "locks"),
 			RefusedFor: a.refusedFor,

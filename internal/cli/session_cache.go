@@ -104,7 +104,13 @@ func (a *app) startWriter(order onepassword.Order) error {
 		return err
 	}
 	defer clear(data)
-	return deliver.Detach(path, []string{os.Args[0], writeSessionName}, deliver.Scrub(a.Environ), data)
+	args := []string{os.Args[0], writeSessionName}
+	for flag, value := range map[string]string{"--op-cmd": a.global.opCommand, "--op-fields": a.global.opFields.text} {
+		if value != "" {
+			args = append(args, flag, value)
+		}
+	}
+	return deliver.Detach(path, args, deliver.Scrub(a.Environ), data)
 }
 
 const (
