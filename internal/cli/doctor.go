@@ -118,7 +118,7 @@ func (a *app) examine(ctx context.Context, profile string, online bool) diagnosi
 	if online {
 		r.findings = append(r.findings, a.clock(ctx, stores.config, profile)...)
 	}
-	r.findings = doctor.Sorted(slices.Concat(r.findings, stores.findings, a.keeping()))
+	r.findings = doctor.Sorted(slices.Concat(r.findings, stores.findings, a.keeping(), a.sharing()))
 	for i := range r.findings {
 		r.findings[i].Fix = strings.ReplaceAll(r.findings[i].Fix, "@kura", a.name)
 	}
@@ -141,6 +141,20 @@ func (a *app) examined(profile string, config, credentials *awsconfig.File) *doc
 		Explain:     a.advice,
 		Quote:       shellWord,
 	}
+}
+
+// sharing returns that the last session could not be shared, if it could not.
+func (a *app) sharing() []doctor.Finding {
+	reason := a.notShared()
+	if reason == "" {
+		return nil
+	}
+	return []doctor.Finding{{
+		Level: doctor.Warning,
+		What:  "the last session could not be written to 1Password: " + reason,
+		Where: a.notSharedFile(),
+		Fix:   "the next session that is written puts that right; session-cache=off in kura_backend does without",
+	}}
 }
 
 // unreadable notes why one of AWS's files can't be read.

@@ -33,6 +33,7 @@ import (
 type setupFlags struct {
 	yes       bool
 	mfaSerial string
+	region    string
 
 	account, vault, item string // of 1Password
 	shareSession         bool
@@ -42,6 +43,7 @@ type setupFlags struct {
 func (o *setupFlags) declare(fs *pflag.FlagSet) {
 	fs.BoolVarP(&o.yes, "yes", "y", false, "change the config file without asking")
 	fs.StringVar(&o.mfaSerial, "mfa-serial", "", "`ARN` of the MFA device, for the config file")
+	fs.StringVar(&o.region, "region", "", "the AWS `region`")
 }
 
 func setupCommand(a *app) *cobra.Command {
@@ -100,7 +102,7 @@ type settingUp struct {
 func (a *app) beginSetup(c *cobra.Command, args []string, o *setupFlags) (*settingUp, error) {
 	ctx := c.Context()
 	s := &settingUp{setupFlags: o}
-	s.profile.Name = "default"
+	s.profile.Name, s.profile.Region = "default", o.region
 	if len(args) > 0 {
 		s.profile.Name = args[0]
 	}
@@ -267,6 +269,7 @@ func (a *app) tellOfPlainKey(s *settingUp) error {
 // finishSetup shows what is to be changed, proves that it works, changes it and
 // tries it.
 func (a *app) finishSetup(ctx context.Context, s *settingUp) error {
+	defer a.shareSession() // that of the proof, where sessions are shared
 	name := s.profile.Name
 	after, err := s.profile.Edit(s.config)
 	if err != nil {
@@ -495,6 +498,10 @@ func (a *app) sayNext(config *awsconfig.File, profile string) {
 	option := ""
 	if profile != "default" {
 		option = " --profile " + shellWord(profile)
+	}
+	section, _ := config.Profile(profile)
+	if section.Get("region") == "" && a.Getenv("AWS_REGION") == "" && a.Getenv("AWS_DEFAULT_REGION") == "" {
+		option += " --region us-east-1" // which a person replaces, and the AWS CLI asks for
 	}
 	fmt.Fprintf(a.Stdout, "\nNext, in any terminal:\n  aws sts get-caller-identity%s\n", option)
 	const most = 3

@@ -21,6 +21,7 @@ type Profile struct {
 	Program   string // the path of this program, see Place
 	Backend   string // where the key is; "" leaves what the profile says
 	MFASerial string // "" leaves what the profile says
+	Region    string // "" leaves what the profile says, or else takes what the item does
 	Item      *Item  // that holds the key, in place of Backend; nil if none does
 }
 
@@ -60,10 +61,13 @@ func (p Profile) Edit(f *awsconfig.File) (*awsconfig.File, error) {
 		settings = append(settings, awsconfig.Setting{Name: "mfa_source", Value: "1password"})
 	}
 	settings = append(settings, awsconfig.Setting{Name: "mfa_serial", Value: p.MFASerial})
-	if p.Item != nil && section.Get("region") == "" {
-		settings = append(settings, awsconfig.Setting{Name: "region", Value: p.Item.Region})
+	region := p.Region
+	if region == "" && p.Item != nil && section.Get("region") == "" {
+		region = p.Item.Region
 	}
-	settings = append(settings, awsconfig.Setting{Name: "credential_process", Value: p.Line()})
+	settings = append(settings,
+		awsconfig.Setting{Name: "region", Value: region},
+		awsconfig.Setting{Name: "credential_process", Value: p.Line()})
 	settings = slices.DeleteFunc(settings, func(s awsconfig.Setting) bool {
 		return s.Value == "" || section.Raw(s.Name) == s.Value
 	})

@@ -59,6 +59,8 @@ func TestEdit(t *testing.T) {
 			"[default]\nkura_backend = 1password:v,item=i,name=default,account=A\nmfa_source = 1password\nregion = eu-west-1\n" + process},
 		{"the region of the profile", setup.Profile{Item: item(func(it *setup.Item) { it.Region = "eu-west-1" })}, "[default]\nregion=us-east-1\n",
 			"[default]\nregion=us-east-1\nkura_backend=1password:v,item=i,name=default,account=A\nmfa_source=1password\n" + strings.ReplaceAll(process, " = ", "=")},
+		{"another region", setup.Profile{Region: "eu-north-1", Item: item(func(it *setup.Item) { it.Region = "eu-west-1" })}, "[default]\nregion=us-east-1\n",
+			"[default]\nregion=eu-north-1\nkura_backend=1password:v,item=i,name=default,account=A\nmfa_source=1password\n" + strings.ReplaceAll(process, " = ", "=")},
 		{"an item without codes", setup.Profile{Item: item(func(it *setup.Item) { it.MakesCodes = false }), MFASerial: serial}, "",
 			"[default]\nkura_backend = 1password:v,item=i,name=default,account=A\nmfa_serial = " + serial + "\n" + process},
 		{"an item that makes no more codes", setup.Profile{Item: item(func(it *setup.Item) { it.MakesCodes = false })},
