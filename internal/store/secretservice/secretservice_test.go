@@ -408,7 +408,7 @@ func startKeePassXC(t testing.TB) *live.KeePassXC {
 }
 
 func TestKeePassXC(t *testing.T) {
-	t.Parallel() // the services are slow
+	t.Parallel()           // the services are slow
 	k := startKeePassXC(t) // here, where the test can be skipped
 	storetest.Test(t, func(t2 *testing.T) storetest.Place {
 		if k == nil {
