@@ -54,6 +54,7 @@ var layers = map[string][]string{
 	"shell":   {},
 	"mint":    {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
 	"deliver": {"cred"},
+	"serve":   {"cred"},
 	"awstest": {},
 	"opemu":   {"durable"},
 
@@ -74,7 +75,7 @@ var testOnly = []string{"awstest", "opemu", "store/live", "store/storetest"}
 var sdkUsers = []string{"awstest"}
 
 // revealers are the packages that may look inside a cred.Secret.
-var revealers = []string{"awsapi", "cred", "deliver", "onepassword"}
+var revealers = []string{"awsapi", "cred", "deliver", "onepassword", "serve"}
 
 // environment is what only package cli may touch of the process.
 var environment = []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.Setenv", "os.Exit", "os.Stdin", "os.Stdout", "os.Stderr"}
