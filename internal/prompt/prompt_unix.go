@@ -107,6 +107,12 @@ func (t *terminal) key(ctx context.Context) (byte, error) {
 		}
 		b, ok, err := t.poll()
 		if err != nil {
+			// Linux takes the terminal away before it says so by a signal, which
+			// must not find the process without a handler.
+			select {
+			case <-t.signals:
+			case <-time.After(500 * time.Millisecond):
+			}
 			return 0, fmt.Errorf("%w: reading from the terminal: %w", ErrCanceled, err)
 		}
 		if ok {
