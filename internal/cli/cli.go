@@ -69,7 +69,7 @@ type app struct {
 	global  globalFlags
 	log     *slog.Logger
 	ctx     context.Context // for what is called by libraries that know none
-	restore func()          // undoes what protects this process, for the child
+	restore func() func()   // lifts for a child what protects this process, see harden.Process
 	kept    *unlocked.Keep  // see keep
 
 	unshared   *onepassword.Order // a session that is still to be shared, see shareSession

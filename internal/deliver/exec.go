@@ -22,14 +22,16 @@ func (e *NotRunError) Unwrap() error { return e.Err }
 
 // Exec runs a command with env as its whole environment, without a shell. The
 // command is looked up in the PATH of env and gets argv as it is, argv[0]
-// included. Just before it starts, before is called; it may be nil.
+// included. Just before it starts, before is called, and what that returns right
+// after, when the command runs or could not be started: between them stands what
+// the command is to inherit and this process is not to have. Before may be nil.
 //
 // On Unix the command takes the place of this process, and Exec returns only if
 // that fails, with a *NotRunError. Elsewhere Exec is Run. Once the command
 // runs, ctx does not bear on it any more. Signals that were ignored when this
 // process started, as under nohup, are ignored by the command, provided that
 // nobody here listens to them by then.
-func Exec(ctx context.Context, argv, env []string, before func()) (status int, err error) {
+func Exec(ctx context.Context, argv, env []string, before func() (after func())) (status int, err error) {
 	return start(ctx, argv, env, before, replace)
 }
 
@@ -41,11 +43,14 @@ func Exec(ctx context.Context, argv, env []string, before func()) (status int, e
 // the terminal makes of keys (Ctrl-C) reach the command without our help, so
 // SIGINT and SIGQUIT are passed on only when this process is not in the
 // foreground of a terminal.
-func Run(ctx context.Context, argv, env []string, before func()) (status int, err error) {
+func Run(ctx context.Context, argv, env []string, before func() (after func())) (status int, err error) {
 	return start(ctx, argv, env, before, spawn)
 }
 
-func start(ctx context.Context, argv, env []string, before func(), run func(path string, argv, env []string) (int, error)) (int, error) {
+// A runner runs the command that is at path.
+type runner func(path string, argv, env []string, before func() (after func())) (status int, err error)
+
+func start(ctx context.Context, argv, env []string, before func() (after func()), run runner) (int, error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
@@ -53,10 +58,10 @@ func start(ctx context.Context, argv, env []string, before func(), run func(path
 	if err != nil {
 		return 0, notRun(argv[0], err)
 	}
-	if before != nil {
-		before()
+	if before == nil {
+		before = func() func() { return func() {} }
 	}
-	status, err := run(path, argv, env)
+	status, err := run(path, argv, env, before)
 	if err != nil {
 		return 0, notRun(argv[0], err)
 	}
@@ -78,13 +83,16 @@ func notRun(command string, err error) error {
 }
 
 // spawn runs a command as a child and waits for it.
-func spawn(path string, argv, env []string) (int, error) {
+func spawn(path string, argv, env []string, before func() (after func())) (int, error) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded()...)
 	defer signal.Stop(signals)
 
 	cmd := exec.Cmd{Path: path, Args: argv, Env: env, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
-	if err := cmd.Start(); err != nil {
+	after := before()
+	err := cmd.Start()
+	after()
+	if err != nil {
 		return 0, describe(path, err)
 	}
 	done := make(chan error, 1)

@@ -12,12 +12,15 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+
+	"kura/internal/harden"
 )
 
 // TestMain makes the test binary the program that runs a command, and the
@@ -29,6 +32,9 @@ func TestMain(m *testing.M) {
 			helper(Exec)
 		case "run":
 			helper(Run)
+		case "harden":
+			hardened()
+			return
 		case "report":
 			fmt.Printf("%q %q %t\n", os.Args, os.Environ(), signal.Ignored(syscall.SIGINT))
 			return
@@ -41,18 +47,36 @@ func TestMain(m *testing.M) {
 }
 
 // helper runs the command in its arguments, with its own environment.
-func helper(run func(context.Context, []string, []string, func()) (int, error)) {
+func helper(run func(context.Context, []string, []string, func() func()) (int, error)) {
 	// As after a question, which listens for Ctrl-C: that must not stay with
 	// the command.
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, os.Interrupt)
 	signal.Stop(c)
-	status, err := run(context.Background(), os.Args[2:], os.Environ(), func() { fmt.Print("before ") })
+	status, err := run(context.Background(), os.Args[2:], os.Environ(), func() func() {
+		fmt.Print("before ")
+		return func() {}
+	})
 	if e, ok := errors.AsType[*NotRunError](err); ok {
 		fmt.Printf("%s %t: %v\n", e.Command, e.NotFound, e)
 		status = 99
 	}
 	os.Exit(status)
+}
+
+// hardened protects this process and runs a command, and prints the limit on
+// core files as soon as it is protected again.
+func hardened() {
+	undo := harden.Process()
+	Run(context.Background(), os.Args[2:], os.Environ(), func() func() {
+		redo := undo()
+		return func() {
+			redo()
+			var core syscall.Rlimit
+			syscall.Getrlimit(syscall.RLIMIT_CORE, &core)
+			fmt.Println("again", core.Cur)
+		}
+	})
 }
 
 // signals prints the signals that it gets, up to SIGTERM.
@@ -114,6 +138,44 @@ func TestExecReplacesTheProcess(t *testing.T) {
 	out, err := cmd.Output()
 	if want := fmt.Sprintf("before %d\n", cmd.Process.Pid); string(out) != want || err != nil {
 		t.Errorf("the command's process ID: %q, %v, want %q", out, err, want)
+	}
+}
+
+// A command gets the limit that this process had before it protected itself,
+// and the protection is there again while the command runs.
+func TestCommandInheritsNoProtection(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", `ulimit -Sc "$(ulimit -Hc)"; ulimit -c; exec "$@"`, "sh",
+		os.Args[0], "harden", "sh", "-c", "ulimit -c; read end; exit")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for out := bufio.NewScanner(stdout); len(lines) < 3 && out.Scan(); {
+		lines = append(lines, out.Text())
+	}
+	stdin.Close() // the command has been running up to here
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if len(lines) != 3 {
+		t.Fatalf("there are no limits in %q", lines)
+	}
+	before := lines[0]
+	if before == "0" {
+		t.Skip("core files are not allowed")
+	}
+	if slices.Sort(lines); !slices.Equal(lines, slices.Sorted(slices.Values([]string{before, before, "again 0"}))) {
+		t.Errorf("the limit on core files before, of the command, and of this process beside it: %q", lines)
 	}
 }
 

@@ -65,8 +65,11 @@ func executable(path string) error {
 }
 
 // replace runs a command in the place of this process.
-func replace(path string, argv, env []string) (int, error) {
-	return 0, describe(path, syscall.Exec(path, argv, env))
+func replace(path string, argv, env []string, before func() (after func())) (int, error) {
+	after := before()
+	err := syscall.Exec(path, argv, env)
+	after()
+	return 0, describe(path, err)
 }
 
 // describe tells apart what the system does not: for an interpreter that is

@@ -10,7 +10,9 @@ import (
 func lookPath(name string, _ []string) (string, error) { return exec.LookPath(name) }
 
 // replace is spawn: Windows can't replace the program of a process.
-func replace(path string, argv, env []string) (int, error) { return spawn(path, argv, env) }
+func replace(path string, argv, env []string, before func() (after func())) (int, error) {
+	return spawn(path, argv, env, before)
+}
 
 func describe(_ string, err error) error { return err }
 

@@ -22,5 +22,7 @@ package harden
 // is left out: there is nothing better to do than to go on without.
 //
 // Undo lifts what a command that this process starts, or that takes its place,
-// would inherit: the limit on core files. Call it right before.
-func Process() (undo func()) { return process() }
+// would inherit: the limit on core files. Call it right before, and redo as soon
+// as the command runs, or does not: the rest of the protection stays meanwhile,
+// and on Linux and FreeBSD prevents core files by itself.
+func Process() (undo func() (redo func())) { return process() }

@@ -232,13 +232,16 @@ func TestCommandInheritsNothing(t *testing.T) {
 
 func TestUndoRestoresTheLimit(t *testing.T) {
 	allowCore(t)
-	var before, during, after unix.Rlimit
+	var before, during, undone, redone unix.Rlimit
 	unix.Getrlimit(unix.RLIMIT_CORE, &before)
 	undo := Process()
 	unix.Getrlimit(unix.RLIMIT_CORE, &during)
+	redo := undo()
+	unix.Getrlimit(unix.RLIMIT_CORE, &undone)
+	redo()
+	unix.Getrlimit(unix.RLIMIT_CORE, &redone)
 	undo()
-	unix.Getrlimit(unix.RLIMIT_CORE, &after)
-	if during.Cur != 0 || during.Max != before.Max || after != before {
-		t.Errorf("the limit was %v, then %v, and is %v; want 0 with the same maximum, and the first again", before, during, after)
+	if during.Cur != 0 || during.Max != before.Max || undone != before || redone != during {
+		t.Errorf("the limit was %v, then %v, %v and %v; want 0 with the same maximum, the first again, and 0 again", before, during, undone, redone)
 	}
 }

@@ -1,3 +1,5 @@
 package harden
 
-func process() (undo func()) { return func() {} }
+func process() (undo func() (redo func())) {
+	return func() func() { return func() {} }
+}
