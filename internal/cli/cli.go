@@ -109,13 +109,16 @@ var commands = []struct {
 	{writeSessionName, writeSessionCommand},
 }
 
-// Main runs the program and returns its exit status.
+// Main runs the program and returns its exit status. It does not return if a
+// command that it ran was ended by a signal, and ends by that, too.
 func Main(args []string, env Env) int {
 	// Signals end the program as they end any other: what it holds is released
 	// by the system, and what it writes is written whole or not at all. Only a
 	// prompt, which changes the terminal, looks after them.
 	a := &app{Env: env, name: programName(args[0]), argv0: args[0], restore: harden.Process()}
-	return a.report(a.run(context.Background(), args[1:]))
+	status := a.report(a.run(context.Background(), args[1:]))
+	status.Raise()
+	return status.Code
 }
 
 // programName is "aws-vault" where the program was called through a link of

@@ -74,7 +74,7 @@ level, what, where and fix.`,
 			return err
 		}
 		if slices.ContainsFunc(r.findings, func(f doctor.Finding) bool { return f.Level == doctor.Problem }) {
-			return exitStatus(exitFailure)
+			return exitStatus{Code: exitFailure}
 		}
 		return nil
 	}

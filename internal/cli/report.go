@@ -50,25 +50,26 @@ func usagef(format string, args ...any) error {
 	return &usageError{msg: fmt.Sprintf(format, args...)}
 }
 
-// An exitStatus is the status of a command that ran.
-type exitStatus int
+// An exitStatus is how a command that ran has ended, which is how this program
+// is to end.
+type exitStatus deliver.Status
 
-func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", s.Code) }
 
 // report prints err with its hints and returns the exit status it calls for.
-func (a *app) report(err error) int {
+func (a *app) report(err error) deliver.Status {
 	if err == nil {
-		return 0
+		return deliver.Status{}
 	}
 	if status, ok := errors.AsType[exitStatus](err); ok {
-		return int(status)
+		return deliver.Status(status)
 	}
 	status, hints := a.explain(err)
 	if errors.Is(err, prompt.ErrCanceled) {
 		err = prompt.ErrCanceled // who cancels a question knows which
 	}
 	a.tell(err.Error(), hints...)
-	return status
+	return deliver.Status{Code: status}
 }
 
 // tell prints a message with what the user may do about it.

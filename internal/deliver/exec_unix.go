@@ -65,11 +65,11 @@ func executable(path string) error {
 }
 
 // replace runs a command in the place of this process.
-func replace(path string, argv, env []string, before func() (after func())) (int, error) {
+func replace(path string, argv, env []string, before func() (after func())) (Status, error) {
 	after := before()
 	err := syscall.Exec(path, argv, env)
 	after()
-	return 0, describe(path, err)
+	return Status{}, describe(path, err)
 }
 
 // describe tells apart what the system does not: for an interpreter that is
@@ -79,36 +79,4 @@ func describe(path string, err error) error {
 		return fmt.Errorf("its interpreter is missing: %w", syscall.ENOEXEC)
 	}
 	return err
-}
-
-// forwarded are the signals that a person or a program sends on purpose.
-func forwarded() []os.Signal {
-	return []os.Signal{
-		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
-	}
-}
-
-func forward(p *os.Process, s os.Signal) {
-	if (s == syscall.SIGINT || s == syscall.SIGQUIT) && foreground() {
-		return
-	}
-	_ = p.Signal(s) // fails only if the command has ended
-}
-
-// foreground reports whether keys of a terminal send signals to this process.
-func foreground() bool {
-	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(tty)
-	group, err := unix.IoctlGetInt(tty, unix.TIOCGPGRP)
-	return err == nil && group == unix.Getpgrp()
-}
-
-func exitStatus(state *os.ProcessState) int {
-	if status := state.Sys().(syscall.WaitStatus); status.Signaled() {
-		return 128 + int(status.Signal())
-	}
-	return state.ExitCode()
 }
