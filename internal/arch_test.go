@@ -55,16 +55,18 @@ var layers = map[string][]string{
 	"mint":    {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
 	"deliver": {"cred"},
 	"serve":   {"cred"},
+	"peer":    {},
 	"awstest": {},
 	"opemu":   {"durable"},
 
-	"setup": {"awsconfig", "onepassword"},
+	"setup":     {"awsconfig", "onepassword"},
+	"linklocal": {"store/program"}, // which finds sudo
 
 	"onepassword":       {"cred", "durable", "store/program"},
 	"store/onepassword": {"cred", "onepassword", "store"},
 
-	"cli": {"awsapi", "awsconfig", "backup", "chain", "cred", "deliver", "doctor", "durable", "foreign", "harden", "mfa", "mint",
-		"onepassword", "prompt", "setup", "shell", "store", "store/all", "store/file", "transfer", "unlocked"},
+	"cli": {"awsapi", "awsconfig", "backup", "chain", "cred", "deliver", "doctor", "durable", "foreign", "harden", "linklocal", "mfa", "mint",
+		"onepassword", "peer", "prompt", "serve", "setup", "shell", "store", "store/all", "store/file", "transfer", "unlocked"},
 }
 
 // testOnly are the packages that no part of the program may import.
