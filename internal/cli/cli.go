@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"kura/internal/harden"
+	"kura/internal/linklocal"
 	"kura/internal/onepassword"
 	"kura/internal/store"
 	"kura/internal/unlocked"
@@ -132,6 +133,9 @@ func programName(arg0 string) string {
 }
 
 func (a *app) run(ctx context.Context, args []string) error {
+	if len(args) == 1 && args[0] == linklocal.Command {
+		return a.imdsHelper(ctx)
+	}
 	if len(args) == 1 && strings.HasPrefix(args[0], "--completion-script-") {
 		// As aws-vault spells it; shells' start-up files do so.
 		args = []string{"completion", strings.TrimPrefix(args[0], "--completion-script-")}

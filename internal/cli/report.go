@@ -17,6 +17,7 @@ import (
 	"kura/internal/chain"
 	"kura/internal/deliver"
 	"kura/internal/durable"
+	"kura/internal/linklocal"
 	"kura/internal/mfa"
 	"kura/internal/mint"
 	"kura/internal/onepassword"
@@ -292,6 +293,7 @@ func (a *app) explain(err error) (status int, hints []string) {
 	}
 	hints = append(hints, a.hintsForTransfer(err)...)
 	hints = append(hints, hintsForSetup(err)...)
+	hints = append(hints, hintsForLinkLocal(err)...)
 	return status, hints
 }
 
@@ -537,6 +539,31 @@ func hintsForSetup(err error) (hints []string) {
 		hints = append(hints, fmt.Sprintf("see in 1Password whether %q was made before you try again: it can be chosen then", e.title))
 	}
 	return hints
+}
+
+// hintsForLinkLocal says what to do when the address of the metadata service is
+// not to be had.
+func hintsForLinkLocal(err error) []string {
+	const instead = "--ecs-server takes neither root nor that address, and all but old programs know it"
+	if e, ok := errors.AsType[*linklocal.SudoError](err); ok {
+		if e.Output != "" { // it was not to ask
+			return []string{`run it in a terminal, or "sudo -v" before`, instead}
+		}
+		return []string{instead}
+	}
+	if _, ok := errors.AsType[*linklocal.TakenError](err); ok {
+		return []string{`"ip address show to 169.254.169.254" and "ss -ltn sport = :80" show by whom`, instead}
+	}
+	if _, ok := errors.AsType[*linklocal.TimeoutError](err); ok {
+		return []string{"try again, and type the password if sudo asks for it"}
+	}
+	if _, ok := errors.AsType[*helperError](err); ok {
+		return []string{`it is not for people: "@kura exec --ec2-server" runs it`}
+	}
+	if errors.Is(err, linklocal.ErrUnsupported) || errors.Is(err, linklocal.ErrNoSudo) {
+		return []string{instead}
+	}
+	return nil
 }
 
 // hintWithoutTerminal says what does instead of a question.
