@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main, "dialog": dialog, "confined": confined,
-		"op": opemu.Main, "opemu": opemu.Main})
+		"op": opemu.Main, "opemu": opemu.Main, "sdk": sdk})
 }
 
 // passphrase is the one of every script's store.
@@ -57,8 +57,7 @@ const passphrase = "correct horse battery staple"
 //	                  real stores and their state: see services_test.go
 //	1password, op-calls, op-asked
 //	                  an emulated 1Password: see onepassword_test.go
-//	1password, op-calls, op-asked
-//	                  an emulated 1Password: see onepassword_test.go
+//	sdk               a program with the AWS SDK for Go: see sdk_test.go
 //
 // Everything runs with --debug, so that leaks looks at the most talkative
 // output there is.

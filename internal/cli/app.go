@@ -352,6 +352,7 @@ func (a *app) minter(ctx context.Context, v *vault, c chain.Chain, o *mintFlags)
 			a.say(fmt.Sprintf("waiting for process %d, which is getting credentials of %q", h.PID, h.Profile))
 		},
 		MinTTL:     minTTL,
+		Least:      o.minTTL,
 		CodesTyped: codes.typed,
 		Shared:     a.itemCacheOf(v, c),
 		Now:        time.Now,

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,10 @@ type app struct {
 	unshared   *onepassword.Order // a session that is still to be shared, see shareSession
 	refusedFor time.Duration      // see onepassword.Options
 
+	// Of commands that serve credentials; see server.go.
+	patient bool        // a question stays open for as long as it takes
+	serving atomic.Bool // a command runs beside this process
+
 	// The stores, see backend.go.
 	all       []store.Backend
 	opened    map[string]*vault // by spec
@@ -96,6 +101,7 @@ var commands = []struct {
 	{"exec", execCommand},
 	{"export", exportCommand},
 	{"credential-process", credentialProcessCommand},
+	{"serve", serveCommand},
 	{"clear", clearCommand},
 	{"remove", removeCommand},
 	{"import", importCommand},

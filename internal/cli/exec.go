@@ -28,6 +28,7 @@ type mintFlags struct {
 	noSession bool
 	region    string
 	tokenCode string
+	minTTL    time.Duration
 }
 
 func (o *mintFlags) declare(fs *pflag.FlagSet) {
@@ -35,12 +36,14 @@ func (o *mintFlags) declare(fs *pflag.FlagSet) {
 	fs.BoolVarP(&o.noSession, "no-session", "n", false, "do without GetSessionToken")
 	fs.StringVar(&o.region, "region", "", "the AWS `region`")
 	fs.StringVarP(&o.tokenCode, "mfa-token", "t", "", "use this MFA `code` instead of asking")
+	fs.Var(duration{&o.minTTL}, "min-ttl", "renew credentials first that are good for less, such as 45m")
 	fromEnv(fs, "duration", "AWS_VAULT_DURATION")
 	fromEnv(fs, "mfa-token") // an argument can be seen by others
 }
 
 func execCommand(a *app) *cobra.Command {
 	var o mintFlags
+	var s serverFlags
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "exec [PROFILE] [-- COMMAND [ARG...]]",
@@ -51,12 +54,19 @@ AWS_PROFILE.
 
 On Unix COMMAND takes the place of kura: its exit status, signals and terminal
 are its own. The status is 127 if COMMAND is not found, 126 if it can't be run
-and 1 if there are no credentials for it.`,
+and 1 if there are no credentials for it.
+
+What is in the environment ends when the session does. With --server, --imds or
+--ec2-server kura stays beside COMMAND, which fetches credentials from it, and
+renews them for as long as COMMAND runs. A code that has to be typed for that is
+asked for on the terminal, where COMMAND does not use it, or in a window.`,
 		Example: `  kura exec admin -- aws s3 ls
-  kura exec admin -- terraform apply`,
+  kura exec admin --server -- terraform apply
+  kura exec admin --min-ttl 45m -- make release`,
 		ValidArgsFunction: a.completeProfiles,
 	}
 	o.declare(c.Flags())
+	s.declare(c.Flags())
 	c.Flags().BoolVarP(&asJSON, "json", "j", false, "print the credentials as JSON, as export --format=json does")
 	c.Flags().Lookup("json").Hidden = true
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -67,8 +77,14 @@ and 1 if there are no credentials for it.`,
 		if profile == "" {
 			return usagef("required argument %q not provided, and AWS_PROFILE is not set", "profile")
 		}
-		if asJSON {
+		if err := s.check(&o, asJSON); err != nil {
+			return err
+		}
+		switch {
+		case asJSON:
 			return a.credentialProcess(c.Context(), profile, &o)
+		case s.any():
+			return a.execServed(c.Context(), profile, argv, &o, &s)
 		}
 		return a.exec(c.Context(), profile, argv, &o)
 	}
@@ -85,10 +101,7 @@ func splitExec(args []string, dash int) (profile string, argv []string) {
 }
 
 func (a *app) exec(ctx context.Context, profile string, argv []string, o *mintFlags) error {
-	shell := len(argv) == 0
-	if shell {
-		argv = []string{a.shell()}
-	}
+	argv, shell := a.commandOrShell(argv)
 	c, m, err := a.plan(ctx, profile, o)
 	if err != nil {
 		return err
@@ -117,6 +130,15 @@ func (a *app) exec(ctx context.Context, profile string, argv []string, o *mintFl
 		return err
 	}
 	return exitStatus(status)
+}
+
+// commandOrShell returns what exec runs, and whether it is a shell for want of a
+// command.
+func (a *app) commandOrShell(argv []string) ([]string, bool) {
+	if len(argv) > 0 {
+		return argv, false
+	}
+	return []string{a.shell()}, true
 }
 
 // shell is what exec runs when it is not told what.
@@ -152,6 +174,16 @@ func (a *app) credentials(ctx context.Context, profile string, o *mintFlags) (ch
 // looks again.
 func (a *app) mint(ctx context.Context, m *mint.Minter, c chain.Chain) (cred.Credentials, error) {
 	credentials, err := m.Credentials(ctx, c)
+	a.afterMint(ctx, m, c, err)
+	if left := time.Until(credentials.Expires); err == nil && !credentials.Expires.IsZero() && left < m.Least {
+		a.log.Warn(fmt.Sprintf("the credentials of %q are good for %s; a session of theirs lasts no longer", c.Profile, left.Round(time.Second)))
+	}
+	return credentials, err
+}
+
+// afterMint sees to it that the next command looks at the store again if this one
+// has failed for what is kept of it.
+func (a *app) afterMint(ctx context.Context, m *mint.Minter, c chain.Chain, err error) {
 	if _, ok := errors.AsType[*mint.NoKeyError](err); ok {
 		a.forgetNames()
 	}
@@ -162,7 +194,6 @@ func (a *app) mint(ctx context.Context, m *mint.Minter, c chain.Chain) (cred.Cre
 			v.drop(ctx, store.Key{Kind: store.AccessKey, Name: c.Source.Stored.Name})
 		}
 	}
-	return credentials, err
 }
 
 // plan resolves a profile and returns its chain and what carries it out.

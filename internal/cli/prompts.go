@@ -178,7 +178,7 @@ func (a *app) tokenCodesOf(v *vault, c chain.Chain, fixed string) (tokenCodes, e
 	}
 	switch s.name {
 	case "terminal":
-		codes.Source, codes.Again = mfa.Terminal(prompt.Line), mfa.AskAgain
+		codes.Source, codes.Again = a.terminalCode(c.Profile), mfa.AskAgain
 		return tokenCodes{codes.Code, fmt.Sprintf("terminal of session %d", prompt.Session()), true}, nil
 	case mfaProcess:
 		return tokenCodes{a.mfaProcess(c.MFAProcess, codes), fmt.Sprintf("command %x", sha256.Sum256([]byte(c.MFAProcess))), false}, nil
@@ -191,14 +191,7 @@ func (a *app) tokenCodesOf(v *vault, c chain.Chain, fixed string) (tokenCodes, e
 		codes.Source, codes.Again = a.onePassword().Device(s.item).Code, mfa.WaitAgain
 		return tokenCodes{codes.Code, fmt.Sprintf("1Password %q", s.item), false}, nil
 	}
-	p := &mfa.Prompt{
-		Name:    s.name,
-		Profile: c.Profile,
-		Environ: deliver.Scrub(a.Environ),
-		Display: a.display(),
-		TTY:     prompt.Name(),
-		Tell:    a.say,
-	}
+	p := a.window(s.name, c.Profile)
 	codes.Source, codes.Again = p.Code, p.Again()
 	typed := codes.Again == mfa.AskAgain
 	if typed {
@@ -206,6 +199,22 @@ func (a *app) tokenCodesOf(v *vault, c chain.Chain, fixed string) (tokenCodes, e
 	}
 	from := fmt.Sprintf("%s on %q %q %q", s.name, a.Getenv("DISPLAY"), a.Getenv("WAYLAND_DISPLAY"), p.TTY)
 	return tokenCodes{codes.Code, from, typed}, nil
+}
+
+// window returns what asks for token codes by another program.
+func (a *app) window(name, profile string) *mfa.Prompt {
+	p := &mfa.Prompt{
+		Name:    name,
+		Profile: profile,
+		Environ: deliver.Scrub(a.Environ),
+		Display: a.display(),
+		TTY:     prompt.Name(),
+		Tell:    a.say,
+	}
+	if a.patient {
+		p.Timeout = servedQuestion
+	}
+	return p
 }
 
 // mfaProcess returns what gets token codes from the profile's own command.

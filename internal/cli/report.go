@@ -264,6 +264,9 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if _, ok := errors.AsType[*noSlotError](err); ok {
 		hint(`"@kura store slot list" shows them`)
 	}
+	if _, ok := errors.AsType[*listenError](err); ok {
+		hint("--listen takes an address and a port that is free, such as 127.0.0.1:0 for any")
+	}
 	if _, ok := errors.AsType[*settingsError](err); ok {
 		hint(`correct the file; its lines look like unlock-ttl = "1h"`)
 	}

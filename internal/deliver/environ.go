@@ -27,6 +27,27 @@ type Settings struct {
 	// Credentials are put in the environment unless they are zero, as they
 	// are for a child that is to fetch its own from a local server.
 	Credentials cred.Credentials
+
+	Server Server // where it is to fetch them from; the zero value is nowhere
+}
+
+// A Server is what a child is told of a local server of credentials.
+type Server struct {
+	// Container is the URL of a container-credentials endpoint, and Token what
+	// requests must bring. With TokenFile, the name of a file with the token,
+	// only that is in the environment.
+	Container string
+	Token     cred.Secret
+	TokenFile string
+
+	// Metadata is the URL of an instance metadata service. IsInstance says that
+	// the service is at the address that every program knows.
+	Metadata   string
+	IsInstance bool
+
+	// ConfigFile and CredentialsFile take the place of the user's, "" leaves
+	// those: a [default] profile with credentials comes before any server.
+	ConfigFile, CredentialsFile string
 }
 
 // Environ returns the environment for a child: Scrub of the parent's, and s in
@@ -69,6 +90,18 @@ func environ(parent []string, s Settings, fold bool) []string {
 	add("AWS_SESSION_TOKEN", s.Credentials.SessionToken.Reveal())
 	add("AWS_CREDENTIAL_EXPIRATION", expiration(s.Credentials))
 	add("AWS_ACCOUNT_ID", s.Credentials.AccountID)
+	add("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.Server.Container)
+	if s.Server.TokenFile != "" {
+		add("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", s.Server.TokenFile)
+	} else {
+		add("AWS_CONTAINER_AUTHORIZATION_TOKEN", s.Server.Token.Reveal())
+	}
+	add("AWS_EC2_METADATA_SERVICE_ENDPOINT", s.Server.Metadata)
+	add("AWS_CONFIG_FILE", s.Server.ConfigFile)
+	add("AWS_SHARED_CREDENTIALS_FILE", s.Server.CredentialsFile)
+	if s.Server.Metadata != "" || s.Server.IsInstance {
+		parent = reachable(parent, s.Server.Metadata, fold)
+	}
 
 	replaced := map[string]bool{}
 	for _, entry := range set {
@@ -78,6 +111,33 @@ func environ(parent []string, s Settings, fold bool) []string {
 		return replaced[nameOf(entry, fold)]
 	})
 	return append(env, set...)
+}
+
+// reachable returns an environment with which a program finds the instance
+// metadata service: it is not switched off, is where url says or, if that is "",
+// at its usual address, and is not asked for by way of a proxy. botocore would do
+// that (get_environ_proxies in its utils.py).
+func reachable(parent []string, url string, fold bool) []string {
+	host := "169.254.169.254"
+	if url != "" {
+		host = "127.0.0.1"
+	}
+	var env []string
+	for _, entry := range parent {
+		switch name := nameOf(entry, fold); name {
+		case "AWS_EC2_METADATA_DISABLED", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "AWS_EC2_METADATA_SERVICE_ENDPOINT":
+		case "NO_PROXY", "no_proxy": // some programs read one, some the other
+			if _, direct, _ := strings.Cut(entry, "="); direct != "" {
+				host = direct + "," + host
+			}
+		default:
+			env = append(env, entry)
+		}
+	}
+	if fold {
+		return append(env, "NO_PROXY="+host)
+	}
+	return append(env, "NO_PROXY="+host, "no_proxy="+host)
 }
 
 func scrub(parent []string, fold bool) []string {

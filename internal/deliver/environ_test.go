@@ -84,6 +84,40 @@ func TestEnviron(t *testing.T) {
 			},
 		},
 		{
+			name:   "a container endpoint",
+			parent: []string{"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/x", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=/x", "AWS_ACCESS_KEY_ID=x", "AWS_CONFIG_FILE=/c"},
+			settings: Settings{Profile: "p", Server: Server{
+				Container: "http://127.0.0.1:1", Token: cred.NewSecret("t"), ConfigFile: "/run/config", CredentialsFile: "/run/credentials",
+			}},
+			want: []string{
+				"AWS_VAULT=p", "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:1", "AWS_CONTAINER_AUTHORIZATION_TOKEN=t",
+				"AWS_CONFIG_FILE=/run/config", "AWS_SHARED_CREDENTIALS_FILE=/run/credentials",
+			},
+		},
+		{
+			name:     "a container endpoint, its token in a file",
+			settings: Settings{Profile: "p", Server: Server{Container: "http://127.0.0.1:1", Token: cred.NewSecret("t"), TokenFile: "/run/token"}},
+			want:     []string{"AWS_VAULT=p", "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:1", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=/run/token"},
+		},
+		{
+			name: "an instance metadata service, which was switched off and elsewhere",
+			parent: []string{
+				"AWS_EC2_METADATA_DISABLED=true", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://x", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE=IPv6",
+				"HTTP_PROXY=http://proxy", "NO_PROXY=.example",
+			},
+			settings: Settings{Profile: "p", Server: Server{Metadata: "http://127.0.0.1:1/"}},
+			want: []string{
+				"HTTP_PROXY=http://proxy", "NO_PROXY=.example,127.0.0.1", "no_proxy=.example,127.0.0.1",
+				"AWS_VAULT=p", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:1/",
+			},
+		},
+		{
+			name:     "one at the address that every program knows",
+			parent:   []string{"AWS_EC2_METADATA_DISABLED=true", "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://x"},
+			settings: Settings{Profile: "p", Server: Server{IsInstance: true}},
+			want:     []string{"NO_PROXY=169.254.169.254", "no_proxy=169.254.169.254", "AWS_VAULT=p"},
+		},
+		{
 			name: "all else stays byte for byte and in order",
 			parent: []string{
 				"B= a=b ", "A=\xff\n", "EMPTY=", "noequals", "", "aws_profile=x", "AWS_CONFIG_FILE=/c", "AWS_SHARED_CREDENTIALS_FILE=/s",

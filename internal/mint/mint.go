@@ -44,6 +44,11 @@ type Minter struct {
 	// MinTTL is how long cached credentials must still be valid to be used.
 	MinTTL time.Duration
 
+	// Least is MinTTL for what Credentials returns as a whole; what it starts from
+	// need not last as long. Where it is set, even new ones may end sooner, as
+	// they are the best there is. 0: MinTTL.
+	Least time.Duration
+
 	// Ahead is how long they should be valid where a program is to be served
 	// that asks for new ones well before they expire. What has less left, and
 	// yet enough for MinTTL, is renewed early; where that fails it is handed
@@ -81,6 +86,9 @@ const DefaultMinTTL = 5 * time.Minute
 
 // Credentials returns the credentials that c leads to.
 func (m *Minter) Credentials(ctx context.Context, c chain.Chain) (cred.Credentials, error) {
+	if m.Least > 0 {
+		return m.Renew(ctx, c, m.Now().Add(m.Least))
+	}
 	return m.prefix(ctx, c, len(c.Steps))
 }
 
@@ -246,6 +254,12 @@ func (m *Minter) tokenCode(ctx context.Context, serial string) (string, error) {
 
 // A codeError says that there is no token code.
 type codeError struct{ err error }
+
+// IsCodeError reports whether an error is for want of a token code.
+func IsCodeError(err error) bool {
+	_, ok := errors.AsType[*codeError](err)
+	return ok
+}
 
 func (e *codeError) Error() string { return e.err.Error() }
 func (e *codeError) Unwrap() error { return e.err }

@@ -75,6 +75,11 @@ func Session() int { return sessionID() }
 // typed, and all that it runs. It is 0 where the system has no such thing.
 func Job() int { return jobID() }
 
+// Free reports whether the terminal can be asked on while another program of this
+// job runs: it belongs to the job, and is in the mode in which lines are typed. A
+// shell takes it for its own jobs, an editor for its screen.
+func Free() bool { return isFree() }
+
 // Works reports whether there is a terminal to ask on.
 func Works() bool {
 	t, err := open()

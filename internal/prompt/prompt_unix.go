@@ -154,3 +154,17 @@ func unlessInterrupted(err error) error {
 func (t *terminal) flush() { flushInput(t.fd) }
 
 func jobID() int { return unix.Getpgrp() }
+
+func isFree() bool {
+	t, err := open()
+	if err != nil {
+		return false
+	}
+	defer t.Close()
+	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	if err != nil || group != unix.Getpgrp() {
+		return false
+	}
+	mode, err := unix.IoctlGetTermios(t.fd, getTermios)
+	return err == nil && mode.Lflag&unix.ICANON != 0 && mode.Lflag&unix.ECHO != 0
+}

@@ -120,3 +120,6 @@ func (t *terminal) flush() { _ = windows.FlushConsoleInputBuffer(windows.Handle(
 func sessionID() int { return 0 }
 
 func jobID() int { return 0 }
+
+// isFree can't tell what other programs do with the console.
+func isFree() bool { return Works() }
