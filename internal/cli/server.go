@@ -238,7 +238,7 @@ func (a *app) listenFor(ctx context.Context, s *serverFlags) (net.Listener, []st
 		return l, []string{"169.254.169.254", "169.254.169.254:80"}, nil
 	}
 	// By its number: SDKs refuse names, and older ones other numbers.
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, fmt.Errorf("serving credentials: %w", err)
 	}
