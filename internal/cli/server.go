@@ -78,15 +78,15 @@ func (o *serverFlags) check(m *mintFlags, asJSON bool) error {
 	return nil
 }
 
-// what says in words what is served.
-func (o *serverFlags) what() string {
+// toWhom says which programs find what is served.
+func (o *serverFlags) toWhom() string {
 	switch {
 	case o.ec2:
-		return "a server of credentials at 169.254.169.254, for all programs of yours"
+		return "at 169.254.169.254 to all programs of yours"
 	case o.imds:
-		return "a server of credentials for SDKs that support AWS_EC2_METADATA_SERVICE_ENDPOINT"
+		return "to SDKs that know AWS_EC2_METADATA_SERVICE_ENDPOINT"
 	}
-	return "a server of credentials for SDKs that support AWS_CONTAINER_CREDENTIALS_FULL_URI"
+	return "to SDKs that know AWS_CONTAINER_CREDENTIALS_FULL_URI"
 }
 
 const (
@@ -137,7 +137,7 @@ func (a *app) execServed(ctx context.Context, profile string, argv []string, o *
 		return err
 	}
 	if shell && a.wantsHelp() {
-		fmt.Fprintf(a.Stderr, "Starting subshell %s beside %s, use `exit` to exit the subshell\n", argv[0], s.what())
+		fmt.Fprintf(a.Stderr, "Serving credentials %s\nStarting subshell %s, use `exit` to exit the subshell\n", s.toWhom(), argv[0])
 	}
 	env := deliver.Environ(a.Environ, deliver.Settings{
 		Profile:   c.Profile,
