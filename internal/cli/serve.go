@@ -125,11 +125,11 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 	var h http.Handler
 	options := serve.Options{Log: a.log}
 	if isLoopback(l) {
-		options.Admit = admit
+		options.Admit = admitToken
 	}
 	facts := servedFacts{profiles: profiles, region: served[0].Chain.Region, url: url}
 	if s.imds {
-		options.HopLimit = 1
+		options.Admit, options.HopLimit = admit, 1
 		h = &serve.IMDS{Hosts: hostsOf(l), Source: a.source(served[0]), Region: facts.region, V1: s.v1, Log: a.log}
 	} else {
 		facts.tokenFile = s.tokenFile

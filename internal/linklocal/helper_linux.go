@@ -38,7 +38,7 @@ func (h helper) run(ctx context.Context, stdin *os.File, sudoUID string) error {
 	if err != nil {
 		return fmt.Errorf("standard input is not a socket of a process that is to listen: %w", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if os.Geteuid() != 0 {
 		err = h.keep(ctx, conn)
 	} else {
@@ -154,7 +154,7 @@ func vacant(ctx context.Context) error {
 	}
 	d := net.Dialer{Timeout: answerTimeout}
 	if conn, err := d.DialContext(ctx, "tcp4", address); err == nil {
-		conn.Close()
+		_ = conn.Close()
 		return &TakenError{"a metadata service answers there"}
 	}
 	return nil

@@ -119,7 +119,7 @@ func (l *Listener) Close() error {
 			case <-time.After(closeTimeout):
 			}
 		}
-		l.helper.Close()
+		_ = l.helper.Close()
 		err = l.Listener.Close()
 	})
 	return err

@@ -38,6 +38,8 @@ const patience = 10 * time.Second
 // TestMain makes the test binary all the programs that take part. The tests run
 // in a network namespace of their own.
 func TestMain(m *testing.M) {
+	namespace, _ := os.Readlink("/proc/self/ns/net")
+	outside := os.Getenv("TEST_OUTSIDE")
 	switch {
 	case filepath.Base(os.Args[0]) == "sudo":
 		sudo(os.Args[1:])
@@ -54,10 +56,10 @@ func TestMain(m *testing.M) {
 		serve(os.Args[2:])
 	case len(os.Args) > 1 && os.Args[1] == "get":
 		get()
-	case os.Geteuid() == 0 && os.Getenv("TEST_NAMESPACE") == "":
+	case os.Geteuid() == 0 && (outside == "" || outside == namespace):
 		cmd := exec.Command(os.Args[0], os.Args[1:]...)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		cmd.Env = append(os.Environ(), "TEST_NAMESPACE=1")
+		cmd.Env = append(os.Environ(), "TEST_OUTSIDE="+namespace)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 		err := cmd.Run()
 		if cmd.ProcessState != nil {
@@ -207,9 +209,10 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(w.netlink) })
+	timeout := unix.NsecToTimeval(int64(patience))
 	err = errors.Join(
 		unix.Bind(w.netlink, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_IPV4_IFADDR}),
-		unix.SetsockoptTimeval(w.netlink, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience.Seconds())}))
+		unix.SetsockoptTimeval(w.netlink, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
 	if err != nil {
 		t.Fatal(err)
 	}

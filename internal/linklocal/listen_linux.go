@@ -96,7 +96,7 @@ func start(ctx context.Context, c call) (*Listener, error) {
 	err = cmd.Start()
 	theirs.Close()
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
@@ -114,7 +114,7 @@ func start(ctx context.Context, c call) (*Listener, error) {
 		err = e
 	}
 	if err != nil {
-		conn.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	l := &Listener{Listener: listener, helper: conn, gone: make(chan struct{})}
@@ -152,7 +152,7 @@ func unixConn(f *os.File) (*net.UnixConn, error) {
 	}
 	u, ok := conn.(*net.UnixConn)
 	if network := conn.LocalAddr().Network(); !ok || network != "unixpacket" {
-		conn.Close()
+		_ = conn.Close()
 		return nil, fmt.Errorf("its type is %s", network)
 	}
 	return u, nil

@@ -23,14 +23,16 @@ import (
 // TestMain makes the test binary a client, too. As root all tests run in a
 // network namespace of their own.
 func TestMain(m *testing.M) {
+	namespace, _ := os.Readlink("/proc/self/ns/net")
+	outside := os.Getenv("TEST_OUTSIDE")
 	switch {
 	case len(os.Args) == 3 && os.Args[1] == "dial":
 		dial(os.Args[2])
 		return
-	case os.Geteuid() == 0 && os.Getenv("TEST_NAMESPACE") == "":
+	case os.Geteuid() == 0 && (outside == "" || outside == namespace):
 		cmd := exec.Command(os.Args[0], os.Args[1:]...)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		cmd.Env = append(os.Environ(), "TEST_NAMESPACE=1")
+		cmd.Env = append(os.Environ(), "TEST_OUTSIDE="+namespace)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 		err := cmd.Run()
 		if cmd.ProcessState != nil {
