@@ -12,6 +12,7 @@ import onepassword
 import process
 import refresh
 import session_cache
+import servers
 import terminal
 import traces
 import vault
@@ -26,6 +27,7 @@ def main(work, *only):
     for program in ("kura", "aws-vault"):
         parts += [(vault.checks, program, tools), (traces.checks, program, tools)]
     parts += [(clients.checks, tools), (process.checks, tools), (onepassword.checks, tools), (session_cache.checks, tools), (refresh.checks, tools), (terminal.checks,), (memory.checks,), (interrupted.checks,)]
+    parts += [(servers.checks,)]
     parts += [(traces.checks_of_arguments, watcher)]  # of all that has run before
     for checks, *about in parts:
         if only and checks.__module__ not in only:
