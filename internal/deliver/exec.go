@@ -44,45 +44,46 @@ func (s Status) Raise() {
 //
 // On Unix the command takes the place of this process, and Exec returns only if
 // that fails, with a *NotRunError. Elsewhere Exec is Run. Once the command
-// runs, ctx does not bear on it any more. SIGHUP, SIGINT and what stops jobs are
-// ignored by the command if they were when this process started, as under nohup,
-// provided that nobody here listens to them by then; Go does not keep others so.
+// runs, ctx does not bear on it any more. If SIGHUP, SIGINT or SIGTSTP were
+// ignored when this process started, as SIGHUP is under nohup, they are ignored
+// by the command, provided that nobody here listens to them by then. Go does not
+// keep other signals ignored.
 func Exec(ctx context.Context, argv, env []string, before func() (after func())) (Status, error) {
 	return start(ctx, argv, env, before, replace)
 }
 
 // Run is Exec as a child of this process, with its standard input, output and
-// error, and waits for it. Whoever deals with this process, a shell or a program
-// that sends it signals, is to find that it deals with the command.
+// error. It waits for the command and returns how that ended. Whoever deals with
+// this process, by keys, from a shell or by signals, deals with the command. On
+// Unix that means:
 //
-// On Unix the command stays in the process group, and so the job, of this
-// process. Keys that make signals (Ctrl-C, Ctrl-\, Ctrl-Z) and changes of the
-// window's size reach it from the terminal, and are outlived here. When the
-// command stops, this process does; what continues this process continues the
-// command. SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP
-// and SIGWINCH are passed on once each, with two exceptions:
+//   - The command is in the process group of this process. It gets what the
+//     terminal sends to that, at Ctrl-C, Ctrl-\ and Ctrl-Z or when the window
+//     changes its size, and this process outlives it. On a terminal, this process
+//     stops when the command has, and what continues this process continues the
+//     command.
+//   - SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGUSR1, SIGUSR2, SIGTSTP and
+//     SIGWINCH are passed on. What was ignored when this process started, as by
+//     nohup, both go on to ignore.
+//   - SIGINT, SIGQUIT, SIGTSTP and SIGWINCH are not passed on while the terminal
+//     belongs to the process group and the command is in that, as it has them
+//     from the terminal. One that kill(1) sends to this process alone is lost then.
+//     It looks the same, and to be interrupted twice by one Ctrl-C does harm: many
+//     a command then drops what it would have brought to an end.
+//   - All others are passed on, once each. One that is sent to the whole group, as
+//     by kill %1, is not told from one that is sent to this process alone, and
+//     arrives twice. Better so than not at all.
+//   - If this process is killed, the command gets SIGTERM on Linux and FreeBSD,
+//     unless it runs set-user-ID. It gets nothing on macOS, which has no such
+//     thing.
 //
-//   - What was ignored when this process started is ignored by both.
-//   - What keys may have sent is not passed on: SIGINT, SIGQUIT, SIGTSTP and
-//     SIGWINCH while the command is in the group of this process and the terminal
-//     belongs to that. Nothing tells a key from kill(1) here, and a command that is
-//     interrupted twice may give up what it would have finished after one Ctrl-C;
-//     of the one who sends SIGINT to this process alone, while it has a terminal,
-//     the command does not hear.
+// On Windows, Ctrl-C and the closing of the console reach the command by
+// themselves, and this process outlives them. If this process is killed the
+// command goes on: a job object could kill it as well, but not ask it to end.
 //
-// A signal that is sent to the whole group by other means (kill %1, a service
-// manager that signals all its processes) arrives at the command twice: it can't
-// be told from one for this process alone, and to lose that would be worse.
-//
-// Should this process be killed nonetheless, the command gets SIGTERM on Linux and
-// FreeBSD, unless it is set-user-ID. Other systems have nothing of the kind; that a
-// command on Windows could be killed together with this process is not made use
-// of. There, Ctrl-C and the closing of the console reach the command by
-// themselves, and are outlived here.
-//
-// From the start of the command to the end of this process no signal that can be
-// caught ends this process, so that what the caller has to clean up when Run
-// returns is cleaned up. It is to end then, as Status says.
+// The signals that are named here do not end this process any more once Run has
+// returned a Status, so that the caller can clean up undisturbed. It is to do no
+// more than that before it ends as Status says.
 func Run(ctx context.Context, argv, env []string, before func() (after func())) (Status, error) {
 	return start(ctx, argv, env, before, spawn)
 }

@@ -51,8 +51,7 @@ func TestMain(m *testing.M) {
 			signals()
 			return
 		case "apart":
-			syscall.Setpgid(0, 0)
-			signals()
+			apart()
 			return
 		case "full-screen":
 			fullScreen()
@@ -111,7 +110,7 @@ func tool(t *testing.T) string {
 func TestCommandGetsArgumentsAndEnvironment(t *testing.T) {
 	for _, how := range []string{"exec", "run"} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], how, "tool", "report", "a b", "$HOME", "*", "")
-		cmd.Env = []string{"B= x=y ", "PATH=" + tool(t), "A=\xff\n"}
+		cmd.Env = []string{"B= x=y ", "PATH=" + tool(t), "A=\xff\n", "GORACE=" + os.Getenv("GORACE")}
 		out, err := cmd.Output()
 		want := fmt.Sprintf("before %q %q false\n", []string{"tool", "report", "a b", "$HOME", "*", ""}, cmd.Env)
 		if string(out) != want || err != nil {
@@ -214,7 +213,7 @@ func TestNotRun(t *testing.T) {
 	} {
 		for _, how := range []string{"exec", "run"} {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], how, command)
-			cmd.Env = []string{"PATH=" + dir}
+			cmd.Env = []string{"PATH=" + dir, "GORACE=" + os.Getenv("GORACE")}
 			out, _ := cmd.Output()
 			got := strings.TrimSuffix(string(out), "\n")
 			if got != want || cmd.ProcessState.ExitCode() != 99 {
@@ -257,7 +256,7 @@ func TestLookPath(t *testing.T) {
 func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	for _, how := range []string{"exec", "run"} {
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", `trap "" INT; exec "$@"`, "sh", os.Args[0], how, "tool", "report")
-		cmd.Env = []string{"PATH=" + tool(t)}
+		cmd.Env = []string{"PATH=" + tool(t), "GORACE=" + os.Getenv("GORACE")}
 		if out, err := cmd.Output(); !strings.HasSuffix(string(out), " true\n") || err != nil {
 			t.Errorf("%s: SIGINT is not ignored by the command: %s, %v", how, out, err)
 		}

@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// continued is the state of a child that goes on after it was stopped.
+const continued = 0x137f
+
 // outlived returns attributes of a child. No child on macOS can be told that its
 // parent has ended.
 func outlived(_ syscall.Signal) *syscall.SysProcAttr { return nil }
@@ -17,7 +20,7 @@ func stop() {
 }
 
 func sigaction(s syscall.Signal, set, old *action) error {
-	_, _, errno := unix.RawSyscall(unix.SYS_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)))
+	_, _, errno := unix.RawSyscall(unix.SYS_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old))) //nolint:staticcheck // package unix has no wrapper for it
 	if errno != 0 {
 		return errno
 	}

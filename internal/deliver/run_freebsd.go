@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// continued is the state of a child that goes on after it was stopped.
+const continued = 0x13
+
 // outlived returns attributes of a child that is to get s when this process ends:
 // see PROC_PDEATHSIG_CTL in procctl(2).
 func outlived(s syscall.Signal) *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: s} }

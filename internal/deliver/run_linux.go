@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// continued is the state of a child that goes on after it was stopped.
+const continued = 0xffff
+
 // outlived returns attributes of a child that is to get s when the thread ends
 // that starts it: see PR_SET_PDEATHSIG in prctl(2).
 func outlived(s syscall.Signal) *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: s} }

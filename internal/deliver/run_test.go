@@ -37,6 +37,24 @@ func signals() {
 	}
 }
 
+// apart is a command that makes a process group of its own, as timeout(1) does.
+// Another process in that prints the signals that it gets.
+func apart() {
+	syscall.Setpgid(0, 0)
+	c := make(chan os.Signal, 16)
+	signal.Notify(c, forwarded()...)
+	cmd := exec.Command(os.Args[0], "signals")
+	cmd.Stdout = os.Stdout
+	cmd.Start()
+	for s := range c {
+		if s == syscall.SIGTERM {
+			cmd.Process.Signal(s)
+			cmd.Wait()
+			return
+		}
+	}
+}
+
 // fullScreen stops at Ctrl-Z when it has had the time to set the terminal right.
 func fullScreen() {
 	c := make(chan os.Signal, 16)
@@ -104,7 +122,7 @@ func early() {
 func brokenPipe() {
 	r, w, _ := os.Pipe()
 	r.Close()
-	syscall.Dup2(int(w.Fd()), 2)
+	unix.Dup2(int(w.Fd()), 2)
 	status, _ := Run(context.Background(), os.Args[2:], os.Environ(), func() func() {
 		return func() {
 			_, err := fmt.Fprintln(os.Stderr, "hello")
@@ -187,7 +205,7 @@ func TestSignalsAreForwardedOnce(t *testing.T) {
 }
 
 // Keys reach a command once, whether the terminal sends it their signals or only
-// to the process that runs it; and both go on.
+// the process that runs it; and both go on.
 func TestKeysArriveOnce(t *testing.T) {
 	for _, args := range [][]string{
 		{"run", os.Args[0], "signals"},
@@ -353,12 +371,72 @@ func TestFirstProcess(t *testing.T) {
 	if exec.CommandContext(t.Context(), unshare[0], append(unshare[1:], "true")...).Run() != nil {
 		t.Skip("no namespaces can be made")
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	for script, want := range map[string]int{"kill -TERM $$": 143, "kill -SEGV $$": 139, "exit 7": 7} {
-		cmd := exec.CommandContext(t.Context(), unshare[0], append(unshare[1:], os.Args[0], "run", "sh", "-c", script)...)
+		cmd := exec.CommandContext(ctx, unshare[0], append(unshare[1:], os.Args[0], "run", "sh", "-c", script)...)
 		cmd.Dir = t.TempDir() // a core file may be written
 		cmd.Run()
 		if got := cmd.ProcessState.ExitCode(); got != want {
 			t.Errorf("%s: ends with %v, want exit status %d", script, cmd.ProcessState, want)
+		}
+	}
+}
+
+// Without a terminal nobody continues a job: what runs a command that has stopped
+// does not stop as well, and continues the command when it is continued.
+func TestStopWithoutATerminal(t *testing.T) {
+	cmd, out := startHelper(t, nil, "run", "sh", "-c", "echo ready; echo $$; kill -STOP $$; echo again; kill -STOP $$; echo and again")
+	line, err := out.ReadString('\n')
+	command, _ := strconv.Atoi(strings.TrimSpace(line))
+	if command == 0 {
+		t.Fatalf("the command says %q, %v", line, err)
+	}
+	for _, c := range []struct {
+		to   int
+		says string
+	}{{command, "again\n"}, {cmd.Process.Pid, "and again\n"}} {
+		waitForStates(t, "T", strconv.Itoa(command))
+		time.Sleep(50 * time.Millisecond)
+		syscall.Kill(c.to, syscall.SIGCONT)
+		if line, err := out.ReadString('\n'); line != c.says {
+			t.Errorf("the command says %q, %v, want %q", line, err, c.says)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// states returns the states of processes: T for each that is stopped, and S for
+// each that is not.
+func states(t *testing.T, pids ...string) string {
+	t.Helper()
+	all := ""
+	for _, pid := range pids {
+		out, err := exec.CommandContext(t.Context(), "ps", "-o", "state=", "-p", pid).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := "S"
+		if strings.HasPrefix(string(out), "T") {
+			state = "T"
+		}
+		all += state
+	}
+	return all
+}
+
+// waitForStates waits until processes have these states, as of now or soon.
+func waitForStates(t *testing.T, want string, pids ...string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		got := states(t, pids...)
+		if got == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the states are %s, want %s", got, want)
 		}
 	}
 }
@@ -430,20 +508,6 @@ func (d *desk) see(pattern string) []string {
 	}
 }
 
-// state returns the state letters of processes, as ps(1) has them.
-func (d *desk) state(pids ...string) string {
-	d.t.Helper()
-	states := ""
-	for _, pid := range pids {
-		out, err := exec.CommandContext(d.t.Context(), "ps", "-o", "state=", "-p", pid).Output()
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		states += string(out[:1])
-	}
-	return states
-}
-
 // Ctrl-Z stops a command and what runs it; fg continues both.
 func TestStopAndContinue(t *testing.T) {
 	for _, how := range []string{"tool run", "tool run tool run"} {
@@ -453,7 +517,7 @@ func TestStopAndContinue(t *testing.T) {
 		for range 3 {
 			d.enter("\x1a")
 			d.see("Stopped")
-			if got := d.state(pids...); got != "TT" {
+			if got := states(t, pids...); got != "TT" {
 				t.Errorf("%s: when the shell has the terminal the states are %s, want TT", how, got)
 			}
 			d.enter("fg\nline\n")
@@ -480,13 +544,7 @@ func TestStopAgain(t *testing.T) {
 		syscall.Kill(-job, syscall.SIGCONT)
 		time.Sleep(time.Duration(i) * 10 * time.Microsecond)
 		syscall.Kill(command, syscall.SIGTSTP)
-		end := time.Now().Add(5 * time.Second)
-		for d.state(pids...) != "TT" {
-			if time.Now().After(end) {
-				t.Fatalf("the states are %s, want TT", d.state(pids...))
-			}
-			time.Sleep(time.Millisecond)
-		}
+		waitForStates(t, "TT", pids...)
 	}
 }
 
@@ -558,7 +616,7 @@ func TestShellInside(t *testing.T) {
 	d.enter("\x1a")
 	d.see("Stopped")
 	still("Ctrl-Z")
-	if got := d.state(append(job, strings.Fields(pids)...)...); got != "TSS" {
+	if got := states(t, append(job, strings.Fields(pids)...)...); got != "TSS" {
 		t.Errorf("the job, the process that runs the shell, and the shell are %s, want TSS", got)
 	}
 	d.enter("fg\nline\n")
@@ -572,7 +630,7 @@ func TestShellInside(t *testing.T) {
 	for _, stop := range []string{"suspend", "kill -STOP $$"} {
 		d.enter(stop + "\n")
 		d.see(`Stopped`)
-		if got := d.state(strings.Fields(pids)...); got != "TT" {
+		if got := states(t, strings.Fields(pids)...); got != "TT" {
 			t.Errorf("after %s the states are %s, want TT", stop, got)
 		}
 		d.enter("echo PID $$ is\n")

@@ -3,6 +3,7 @@
 package deliver
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"runtime"
@@ -50,15 +51,15 @@ func spawn(path string, argv, env []string, before func() (after func())) (Statu
 	}
 	for range early {
 		if s := <-signals; slices.Contains(forwarded(), s) {
-			_ = unix.Kill(pid, s.(syscall.Signal))
+			kill(pid, s.(syscall.Signal))
 		}
 	}
 	return supervise(pid, signals)
 }
 
-// supervise waits for the command, and does what happens to it to this process
-// and what happens to this process to it. Nobody else waits for the command, so
-// its ID is its own until it has been seen to have ended.
+// supervise waits for the command, and does to each of it and this process what
+// happens to the other. Nobody else waits for the command, so its ID is its own
+// until look has seen it end.
 func supervise(pid int, signals <-chan os.Signal) (Status, error) {
 	var got os.Signal
 	var stopped, hadTerminal bool
@@ -67,77 +68,88 @@ func supervise(pid int, signals <-chan os.Signal) (Status, error) {
 		switch {
 		case err != nil:
 			return Status{}, err
-		case changed && state.Stopped():
+		case !changed:
+			if got == syscall.SIGCONT && stopped {
+				resume(pid, hadTerminal)
+			}
+			if got = <-signals; slices.Contains(forwarded(), got) {
+				pass(got.(syscall.Signal), pid)
+			}
+		case state == continued:
+			stopped = false
+		case state&0xff == 0x7f: // WIFSTOPPED; that of package unix is wrong on BSD
 			owner := foreground()
 			stopped, hadTerminal = true, owner == groupOf(pid)
-			if owner == -1 {
-				continue // nobody controls jobs, or would continue this process
+			// Without a terminal there are no jobs, and nobody who would continue
+			// this one. With one, this process stops last: a command that sets the
+			// terminal right first must not find that a shell has it already.
+			if owner != -1 {
+				stop()
 			}
-			// Only now: a command that sets the terminal right before it stops
-			// must not find that a shell has it already. SIGTSTP can't be the
-			// signal, since it is caught.
-			stop()
-			continue
-		case changed && state.Continued():
-			stopped = false
-			continue
-		case changed && state.Signaled():
+		case state.Signaled():
 			return Status{128 + int(state.Signal()), state.Signal()}, nil
-		case changed:
+		default:
 			return Status{Code: state.ExitStatus()}, nil
-		}
-		if got == syscall.SIGCONT && stopped {
-			resume(pid, hadTerminal)
-		}
-		got = <-signals
-		if s := got.(syscall.Signal); slices.Contains(forwarded(), got) && !fromKeys(s, pid) {
-			_ = unix.Kill(pid, s) // fails only if the command is of another user by now
 		}
 	}
 }
+
+// pass passes a signal on to a command, unless it has that already.
+func pass(s syscall.Signal, pid int) {
+	if !fromTerminal(s) {
+		kill(pid, s)
+		return
+	}
+	// Who pressed the key means a command in a group of its own, too.
+	if group := groupOf(pid); group != unix.Getpgrp() {
+		kill(-group, s)
+	}
+}
+
+// fromTerminal reports whether the terminal may have sent a signal that has come
+// here, and so to the whole group of this process.
+func fromTerminal(s syscall.Signal) bool {
+	switch s {
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGWINCH:
+		return foreground() == unix.Getpgrp()
+	}
+	return false
+}
+
+// kill sends a signal to a command or, as kill(2) does, to its group. It is there;
+// but that of another user, such as sudo(8), is out of reach.
+func kill(pid int, s syscall.Signal) { _ = unix.Kill(pid, s) }
 
 // look returns what has become of a child since the last time, if anything.
 func look(pid int) (state unix.WaitStatus, changed bool, err error) {
 	for {
 		n, err := unix.Wait4(pid, &state, unix.WNOHANG|unix.WUNTRACED|unix.WCONTINUED, nil)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return state, n == pid, os.NewSyscallError("wait4", err)
 		}
 	}
 }
 
-// resume continues a command that stopped and was not continued together with
-// this process, because it is in a group of its own, as a shell with job control
-// is. It gets the terminal back if it had it and the shell that this process runs
-// under has given that to our group.
+// resume continues a command that was not continued together with this process.
+// As a rule it is in a group of its own, as a shell with job control is. Then it
+// gets the terminal back, if it had that and our group has been given it.
 func resume(pid int, hadTerminal bool) {
 	group := groupOf(pid)
 	if group == unix.Getpgrp() {
-		_ = unix.Kill(pid, unix.SIGCONT)
+		kill(pid, unix.SIGCONT)
 		return
 	}
 	if hadTerminal && foreground() == unix.Getpgrp() {
 		setForeground(group)
 	}
-	_ = unix.Kill(-group, unix.SIGCONT)
-}
-
-// fromKeys reports whether a signal may have been made of a key, or of the
-// window's size, and so have reached the command already.
-func fromKeys(s syscall.Signal, pid int) bool {
-	switch s {
-	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGWINCH:
-		group := groupOf(pid)
-		return group == unix.Getpgrp() && group == foreground()
-	}
-	return false
+	kill(-group, unix.SIGCONT)
 }
 
 // groupOf returns the process group of a child.
 func groupOf(pid int) int {
 	group, err := unix.Getpgid(pid)
 	if err != nil {
-		return 0 // no group; it can't fail before the child has been waited for
+		return unix.Getpgrp() // it can't fail before the child has been waited for
 	}
 	return group
 }
@@ -184,10 +196,11 @@ func ignored(s syscall.Signal) bool {
 
 func raise(s syscall.Signal) {
 	if unix.Getpid() == 1 {
-		return // the system spares it
+		return // it would be spared
 	}
-	// Package signal would leave the signal to Go's runtime, which drops some and
-	// prints its goroutines at others. SIGKILL has no action to set.
+	// Package signal can't do this: it leaves a signal to Go's runtime, which drops
+	// some and prints its goroutines at others. It fails for SIGKILL alone, which
+	// has no other action.
 	_ = sigaction(s, &action{}, nil)
 	_ = unix.Kill(unix.Getpid(), s) // can't fail
 	<-time.After(time.Second)       // another thread may be the one that gets it
