@@ -65,7 +65,7 @@ OF_THE_CLASSIC_ADDRESS = [*CALLERS, Caller("the AWS SDK for Ruby", ["caller_ruby
 
 WAYS = [
     ("the container endpoint", ["--server"], "container"),
-    ("the container endpoint, with its token in a file", ["--server", "--token-file"], "container"),
+    ("the container endpoint, with its token in a file", ["--server", "--token-in-file"], "container"),
     ("the metadata service", ["--imds"], "imds"),
 ]
 
@@ -187,7 +187,7 @@ def checks_of_fetching(work, versions):
             for caller in CALLERS:
                 with check(f"{versions[caller.name] or caller.name} gets credentials from {what}"):
                     need(caller, versions)
-                    if "--token-file" in args and not knows_token_files(versions[caller.name]):
+                    if "--token-in-file" in args and not knows_token_files(versions[caller.name]):
                         raise Skipped("it is older than token files")
                     called(s, caller, ARN, getattr(caller, column))
         with check("all of these programs together have made kura call STS once"):

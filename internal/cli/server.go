@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -247,10 +248,16 @@ func (a *app) listenFor(ctx context.Context, s *serverFlags) (net.Listener, []st
 }
 
 // hostsOf returns the values of the Host header by which a listener is reached.
+// The Common Runtime of AWS leaves out the port. No name of a web page is among
+// them, which is what they are compared for.
 func hostsOf(l net.Listener) []string {
-	hosts := []string{l.Addr().String()}
-	if addr, ok := l.Addr().(*net.TCPAddr); ok && addr.IP.IsLoopback() {
-		hosts = append(hosts, fmt.Sprintf("localhost:%d", addr.Port))
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return []string{l.Addr().String()}
+	}
+	hosts := []string{addr.String(), strings.TrimSuffix(addr.String(), fmt.Sprintf(":%d", addr.Port))}
+	if addr.IP.IsLoopback() {
+		hosts = append(hosts, fmt.Sprintf("localhost:%d", addr.Port), "localhost")
 	}
 	return hosts
 }
