@@ -151,6 +151,9 @@ def prepare(stage):
     """Makes a home whose user has a session, in which no role is assumed yet."""
     stage.prepare(CONFIG)
     stage.run("kura", "exec", "other", "--", "true", answers=stage.for_code())
+    # The second that SDKs give the metadata service is theirs, too: a Java that
+    # starts on a busy machine can spend it before it has sent anything.
+    stage.env["AWS_METADATA_SERVICE_TIMEOUT"] = "10"
 
 
 def control(stage, path):
