@@ -31,7 +31,9 @@ import (
 // for itself: nothing is kept of it, so no number of them costs anything, and
 // none outlives the IMDS.
 //
-// What there is to GET, with or without a slash at the end:
+// What there is to GET, with or without a slash at the end, and with one or two at
+// the beginning: the SDK for Java makes two of an endpoint that ends in one, as
+// old AWS CLIs want it.
 //
 //	/, and the directories down to what follows    listings
 //	/latest/meta-data/iam/info                     Code and LastUpdated
@@ -103,6 +105,9 @@ func (m *IMDS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path := strings.TrimSuffix(pathOf(r), "/")
+	if strings.HasPrefix(path, "//") {
+		path = path[1:]
+	}
 	if isPut := r.Method == http.MethodPut; isPut != (path == tokenPath) {
 		m.refuse(w, r, http.StatusMethodNotAllowed, "the method is not the one of that path")
 		return

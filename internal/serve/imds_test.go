@@ -50,8 +50,8 @@ func TestIMDSPaths(t *testing.T) {
 		{"/latest/dynamic/", "instance-identity/"},
 		{"/latest/dynamic/instance-identity/", "document"},
 
-		{"//", ""},
-		{"//latest/meta-data/instance-id", ""},
+		{"//latest/meta-data/instance-id", "kura"}, // the SDK for Java
+		{"///latest/meta-data/instance-id", ""},
 		{"/latest//meta-data", ""},
 		{"/latest/meta-data//", ""},
 		{"/latest/./meta-data", ""},
