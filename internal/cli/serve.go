@@ -115,6 +115,7 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 	}
 	a.serving.Store(true)
 	a.shareSession()
+	beSmall()
 	dir, err := a.runDir()
 	if err != nil {
 		return err

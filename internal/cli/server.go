@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -124,6 +125,7 @@ func (a *app) execServed(ctx context.Context, profile string, argv []string, o *
 	}
 	a.serving.Store(true)
 	a.shareSession()
+	beSmall()
 	dir, err := a.runDir()
 	if err != nil {
 		return err
@@ -287,6 +289,14 @@ func admitToken(c net.Conn) error {
 		return nil
 	}
 	return err
+}
+
+// beSmall has this process, which lives long and does little, take little memory:
+// what its start has taken is given back, and what requests leave is cleaned up
+// at once.
+func beSmall() {
+	debug.SetGCPercent(20)
+	debug.FreeOSMemory()
 }
 
 // keeper returns what keeps the credentials of a chain at hand for a server.
