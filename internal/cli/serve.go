@@ -113,6 +113,12 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 	if err != nil {
 		return err
 	}
+	defer func() {
+		stop()
+		for _, k := range served {
+			k.Wait()
+		}
+	}()
 	a.serving.Store(true)
 	a.shareSession()
 	beSmall()

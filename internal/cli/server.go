@@ -123,6 +123,7 @@ func (a *app) execServed(ctx context.Context, profile string, argv []string, o *
 		a.afterMint(ctx, m, c, err)
 		return err
 	}
+	defer func() { stop(); k.Wait() }()
 	a.serving.Store(true)
 	a.shareSession()
 	beSmall()

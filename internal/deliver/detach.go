@@ -22,6 +22,7 @@ func Detach(path string, argv, env []string, input []byte) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	read.Close() // else a program that ends at once would be waited for
 	if _, err := write.Write(input); err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ type Keeper struct {
 	// may sleep; and the cache, while another process may help. 0 is 2 seconds.
 	Every time.Duration
 
+	ended chan struct{} // closed when nothing goes on in the background any more
+
 	kick chan struct{} // has a value when there is something to do before the time
 
 	mu      sync.Mutex
@@ -49,7 +51,7 @@ type Keeper struct {
 	trying  bool
 	changed chan struct{} // closed at the end of each try
 	bad     bool          // NotRenewed or Ended was told
-	ended   bool          // Ended was
+	over    bool          // Ended was
 }
 
 // A Notice is something that a person should know of a Keeper.
@@ -127,9 +129,17 @@ func (k *Keeper) Start(ctx context.Context, lazy bool) error {
 		k.set(got)
 		k.used = true // it is for that that we were started
 	}
-	go k.run(ctx)
+	k.ended = make(chan struct{})
+	go func() {
+		defer close(k.ended)
+		k.run(ctx)
+	}()
 	return nil
 }
+
+// Wait waits, once the ctx of Start is done, for what goes on in the background
+// to end: a question that is open is taken back and the terminal set right.
+func (k *Keeper) Wait() { <-k.ended }
 
 // Credentials returns what is at hand and has not expired. It asks nobody and
 // calls no service. Where there is nothing, it waits for what is being minted,
@@ -193,7 +203,7 @@ func (k *Keeper) mayTry(now time.Time) bool { return !k.refused && !now.Before(k
 // set takes new credentials.
 func (k *Keeper) set(got cred.Credentials) {
 	now := k.Minter.Now()
-	k.have, k.used, k.failed, k.refused, k.next, k.pause, k.ended = got, false, nil, false, time.Time{}, 0, false
+	k.have, k.used, k.failed, k.refused, k.next, k.pause, k.over = got, false, nil, false, time.Time{}, 0, false
 	left := got.Expires.Sub(now)
 	k.due = got.Expires.Add(-min(k.Minter.Ahead, left/2))
 	k.warn = k.due.Add(-warnBefore)
@@ -223,11 +233,11 @@ func (k *Keeper) work(ctx context.Context) time.Duration {
 	now := k.Minter.Now()
 	have, due, warn := k.have, k.due, k.warn
 	good, mayTry, wanted := k.isGood(now), k.mayTry(now), k.used
-	ended := !good && wanted && !have.Expires.IsZero() && !k.ended
+	ended := !good && wanted && !have.Expires.IsZero() && !k.over
 	k.mu.Unlock()
 
 	if ended {
-		k.locked(func() { k.ended, k.bad = true, true })
+		k.locked(func() { k.over, k.bad = true, true })
 		k.tell(Notice{Kind: Ended, Expires: have.Expires})
 	}
 	switch {
