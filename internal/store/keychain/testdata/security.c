@@ -243,7 +243,7 @@ static void begin(keychain *k, const char *name)
 {
 	char p[4096];
 	k->count = 0;
-	k->lock = open(path(p, "lock", ""), O_RDWR | O_CREAT, 0600);
+	k->lock = open(path(p, "lock", ""), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (k->lock < 0 || flock(k->lock, LOCK_EX) < 0)
 		return;
 	FILE *f = fopen(path(p, name, ""), "r");
