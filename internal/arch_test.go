@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"prompt":          {},
 	"harden":          {},
 	"unlocked":        {},
+	"width":           {},
 	"store":           {},
 	"store/file":      {"durable", "store", "unlocked"},
 	"store/storetest": {"store"},
@@ -66,7 +67,7 @@ var layers = map[string][]string{
 	"store/onepassword": {"cred", "onepassword", "store"},
 
 	"cli": {"awsapi", "awsconfig", "backup", "chain", "cred", "deliver", "doctor", "durable", "foreign", "harden", "linklocal", "mfa", "mint",
-		"onepassword", "peer", "prompt", "serve", "setup", "shell", "store", "store/all", "store/file", "transfer", "unlocked"},
+		"onepassword", "peer", "prompt", "serve", "setup", "shell", "store", "store/all", "store/file", "transfer", "unlocked", "width"},
 }
 
 // testOnly are the packages that no part of the program may import.
