@@ -31,6 +31,16 @@ type Keeper struct {
 	// may be nil.
 	Tell func(Notice)
 
+	// Refused reports whether an error is a person's no, as a window that was
+	// closed: the same is not asked again. The want of a token code is one in any
+	// case. It may be nil.
+	Refused func(error) bool
+
+	// Turn is shared by Keepers that ask the same person, who has one question
+	// before him at a time, and none that the answer to another has settled. It
+	// has room for one value. It may be nil.
+	Turn chan struct{}
+
 	// Every is how often the clock is looked at, which may be set, or the machine
 	// may sleep; and the cache, while another process may help. 0 is 2 seconds.
 	Every time.Duration
@@ -45,7 +55,8 @@ type Keeper struct {
 	warn    time.Time     // when to say that a token code will be needed; zero: it is said, or is not to be
 	used    bool          // somebody has asked for them since they are there
 	failed  error         // why there are no new ones, if the last try has failed
-	refused bool          // that was for want of a token code: nobody is asked again
+	refused bool          // that was a person's no: nobody is asked again
+	blind   time.Time     // before that the cache is not looked at: it can't be opened
 	next    time.Time     // before that there is no other try
 	pause   time.Duration // between the last try and that
 	trying  bool
@@ -120,6 +131,9 @@ func (k *Keeper) Start(ctx context.Context, lazy bool) error {
 	if k.Every == 0 {
 		k.Every = keeperEvery
 	}
+	if k.Turn == nil {
+		k.Turn = make(chan struct{}, 1)
+	}
 	k.kick, k.changed = make(chan struct{}, 1), make(chan struct{})
 	if !lazy {
 		got, err := k.Minter.Credentials(ctx, k.Chain)
@@ -135,6 +149,11 @@ func (k *Keeper) Start(ctx context.Context, lazy bool) error {
 		k.run(ctx)
 	}()
 	return nil
+}
+
+// For returns a Keeper, not started, of another chain. It tells nobody anything.
+func (k *Keeper) For(c chain.Chain) *Keeper {
+	return &Keeper{Minter: k.Minter, Chain: c, Patience: k.Patience, Refused: k.Refused, Turn: k.Turn, Every: k.Every}
 }
 
 // Wait waits, once the ctx of Start is done, for what goes on in the background
@@ -231,7 +250,7 @@ func (k *Keeper) run(ctx context.Context) {
 func (k *Keeper) work(ctx context.Context) time.Duration {
 	k.mu.Lock()
 	now := k.Minter.Now()
-	have, due, warn := k.have, k.due, k.warn
+	have, due, warn, failed := k.have, k.due, k.warn, k.failed
 	good, mayTry, wanted := k.isGood(now), k.mayTry(now), k.used
 	ended := !good && wanted && !have.Expires.IsZero() && !k.over
 	k.mu.Unlock()
@@ -260,8 +279,15 @@ func (k *Keeper) work(ctx context.Context) time.Duration {
 	}
 	if got, ok := k.elsewhere(ctx, have); ok {
 		k.took(got)
+	} else if IsCodeError(failed) && !k.needsCode(ctx) {
+		k.try(ctx, have) // what it begins with was minted for another profile
 	}
 	return k.Every
+}
+
+// needsCode reports whether a token code is needed to renew the credentials now.
+func (k *Keeper) needsCode(ctx context.Context) bool {
+	return k.Minter.NeedsCode(ctx, k.Chain, k.Minter.Now()) != ""
 }
 
 func (k *Keeper) locked(change func()) {
@@ -290,10 +316,19 @@ func (k *Keeper) took(got cred.Credentials) {
 }
 
 // elsewhere returns what another process has minted that lasts longer than what
-// is at hand.
+// is at hand. A cache that can't be opened for it, as its key is in a store that
+// stays locked, is left alone for a while: it may be that somebody was asked.
 func (k *Keeper) elsewhere(ctx context.Context, have cred.Credentials) (cred.Credentials, bool) {
 	m := k.Minter
+	now, blind := m.Now(), false
+	k.locked(func() { blind = now.Before(k.blind) })
+	if blind {
+		return cred.Credentials{}, false
+	}
 	got, ok, err := m.cached(ctx, m.Cache.key(k.Chain, len(k.Chain.Steps)), k.after(have))
+	if err != nil {
+		k.locked(func() { k.blind = now.Add(maxPause) })
+	}
 	return got, ok && err == nil
 }
 
@@ -317,9 +352,9 @@ func (k *Keeper) try(ctx context.Context, have cred.Credentials) {
 	k.locked(func() {
 		k.trying = false
 		if err != nil {
-			_, noCode := errors.AsType[*codeError](err)
 			first = k.failed == nil
-			k.failed, k.refused, k.bad = err, noCode, true
+			k.failed, k.bad = err, true
+			k.refused = IsCodeError(err) || k.Refused != nil && k.Refused(err)
 			k.pause = min(max(2*k.pause, minPause), maxPause)
 			k.next = k.Minter.Now().Add(k.pause)
 		}
@@ -333,46 +368,73 @@ func (k *Keeper) try(ctx context.Context, have cred.Credentials) {
 
 // renew returns credentials that last longer than what is at hand.
 func (k *Keeper) renew(ctx context.Context, have cred.Credentials) (cred.Credentials, error) {
-	m := *k.Minter
-	serial := m.NeedsCode(ctx, k.Chain, m.Now())
-	if serial == "" || !m.CodesTyped {
-		return m.Renew(ctx, k.Chain, k.after(have))
-	}
-	for n := 1; ; n++ {
+	for n := 1; ; {
 		if got, ok := k.elsewhere(ctx, have); ok {
 			return got, nil
 		}
-		k.tell(Notice{Kind: CodeNow, Serial: serial, Expires: have.Expires})
-		code, err := k.ask(ctx, serial, have)
-		if errors.Is(err, errElsewhere) {
+		if !k.Minter.CodesTyped || !k.needsCode(ctx) {
+			return k.Minter.Renew(ctx, k.Chain, k.after(have))
+		}
+		got, err := k.renewByPerson(ctx, have)
+		if errors.Is(err, errSettled) {
 			continue
 		}
-		if err != nil {
-			return cred.Credentials{}, &codeError{err}
-		}
-		m.TokenCode = func(ctx context.Context, of string) (string, error) {
-			if typed := code; typed != "" && of == serial {
-				code = ""
-				return typed, nil
-			}
-			return k.Minter.TokenCode(ctx, of) // of another device
-		}
-		got, err := m.Renew(ctx, k.Chain, k.after(have))
 		if e, ok := errors.AsType[*awsapi.Error](err); !ok || e.Kind != awsapi.BadTokenCode {
 			return got, err
 		}
-		if n == maxCodes {
+		if n++; n > maxCodes {
 			return cred.Credentials{}, &codeError{err}
 		}
 	}
 }
 
-var errElsewhere = errors.New("another process has minted new credentials")
+var errSettled = errors.New("no token code is needed any more")
 
-// ask asks for a token code, until another process has minted what it is for.
-func (k *Keeper) ask(ctx context.Context, serial string, have cred.Credentials) (string, error) {
+// renewByPerson asks for a token code and renews the credentials with it. The
+// error is errSettled if somebody else has seen to it before there was one.
+func (k *Keeper) renewByPerson(ctx context.Context, have cred.Credentials) (cred.Credentials, error) {
+	needed, stop := k.whileNeeded(ctx, have)
+	defer stop()
+	select {
+	case k.Turn <- struct{}{}:
+		defer func() { <-k.Turn }()
+	case <-needed.Done():
+		return cred.Credentials{}, context.Cause(needed)
+	}
+	serial := k.Minter.NeedsCode(ctx, k.Chain, k.Minter.Now())
+	if serial == "" {
+		return cred.Credentials{}, errSettled // by who had his turn before
+	}
+	k.tell(Notice{Kind: CodeNow, Serial: serial, Expires: have.Expires})
+	code, err := k.Minter.TokenCode(needed, serial)
+	if err != nil && errors.Is(context.Cause(needed), errSettled) {
+		return cred.Credentials{}, errSettled
+	}
+	stop()
+	if err != nil {
+		return cred.Credentials{}, &codeError{err}
+	}
+	m := *k.Minter
+	m.TokenCode = func(ctx context.Context, of string) (string, error) {
+		if typed := code; typed != "" && of == serial {
+			code = ""
+			return typed, nil
+		}
+		return k.Minter.TokenCode(ctx, of) // of another device
+	}
+	for n := 1; ; n++ {
+		got, err := m.Renew(ctx, k.Chain, k.after(have))
+		if _, shared := errors.AsType[*SharedError](err); !shared || code == "" || n == maxCodes {
+			return got, err
+		}
+		// It is another process that has failed, and the code has not been sent.
+	}
+}
+
+// whileNeeded returns a context that is done when no token code is needed any
+// more to renew the credentials: the cause is errSettled.
+func (k *Keeper) whileNeeded(ctx context.Context, have cred.Credentials) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	go func() {
 		look := time.NewTicker(k.Every)
 		defer look.Stop()
@@ -382,14 +444,10 @@ func (k *Keeper) ask(ctx context.Context, serial string, have cred.Credentials) 
 				return
 			case <-look.C:
 			}
-			if _, ok := k.elsewhere(ctx, have); ok {
-				cancel(errElsewhere)
+			if _, ok := k.elsewhere(ctx, have); ok || !k.needsCode(ctx) {
+				cancel(errSettled)
 			}
 		}
 	}()
-	code, err := k.Minter.TokenCode(ctx, serial)
-	if err != nil && errors.Is(context.Cause(ctx), errElsewhere) {
-		err = errElsewhere
-	}
-	return code, err
+	return ctx, func() { cancel(nil) }
 }

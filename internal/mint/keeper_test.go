@@ -12,6 +12,7 @@ import (
 	"kura/internal/chain"
 	"kura/internal/cred"
 	"kura/internal/mint"
+	"kura/internal/store"
 )
 
 // A kept is a bench whose credentials are kept by a Keeper, and what that has
@@ -356,4 +357,147 @@ func TestAKeeperTriesAgain(t *testing.T) {
 	})
 	k.untilTold(t, mint.Renewed)
 	k.wantTold(t, mint.NotRenewed, mint.Renewed)
+}
+
+// roles returns chains of two roles that begin with one session of an hour.
+func (b *bench) roles() [2]chain.Chain {
+	chains := [2]chain.Chain{b.short(), b.short()}
+	role := *chains[1].Steps[1].AssumeRole
+	role.RoleARN = "arn:aws:iam::" + awstest.Account + ":role/audit"
+	chains[1].Steps[1].AssumeRole = &role
+	return chains
+}
+
+// beside starts a Keeper of another chain of the same person.
+func (k *kept) beside(t *testing.T, c chain.Chain) *mint.Keeper {
+	t.Helper()
+	other := k.For(c)
+	other.Patience = 0
+	if err := other.Start(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
+// Two roles that begin with the same session take one code.
+func TestKeepersOfOneSessionAskOnce(t *testing.T) {
+	k := newKept(t)
+	chains := k.roles()
+	k.Chain, k.Patience, k.Turn = chains[0], 0, make(chan struct{}, 1)
+	k.start(t, false)
+	other := k.beside(t, chains[1])
+	first := [2]cred.Credentials{k.get(t), {}}
+	var err error
+	if first[1], err = other.Credentials(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.wantAsked(t, 1)
+	answer := make(chan struct{})
+	k.TokenCode = func(ctx context.Context, serial string) (string, error) {
+		k.asked.Add(1)
+		<-answer
+		return k.cloud.Code(serial)
+	}
+	k.at(57 * time.Minute)
+	until(t, "a question", func() bool { return k.asked.Load() == 2 })
+	k.idle(t)
+	close(answer)
+	until(t, "new credentials of both", func() bool {
+		got, err := other.Credentials(t.Context())
+		return err == nil && got != first[1] && k.get(t) != first[0]
+	})
+	k.wantAsked(t, 2)
+	k.want(t, "GetSessionToken AssumeRole AssumeRole GetSessionToken AssumeRole AssumeRole")
+}
+
+// Who has dismissed a question gets credentials all the same once the session
+// that they begin with is there, for whatever profile.
+func TestAKeeperFindsTheSessionOfAnotherProfile(t *testing.T) {
+	k := newKept(t)
+	chains := k.roles()
+	k.Chain = chains[0]
+	k.start(t, false)
+	first := k.get(t)
+	k.TokenCode = func(context.Context, string) (string, error) {
+		k.asked.Add(1)
+		return "", errors.New("dismissed")
+	}
+	k.at(57 * time.Minute)
+	k.untilTold(t, mint.NotRenewed)
+	other := k.process()
+	other.Now, other.AWS.Now = k.now, k.now
+	if _, err := other.Credentials(t.Context(), chains[1]); err != nil {
+		t.Fatal(err)
+	}
+	k.untilTold(t, mint.Renewed)
+	if k.get(t) == first {
+		t.Error("they are the old ones")
+	}
+	k.wantAsked(t, 3)
+}
+
+// A person's no is no, whatever was asked.
+func TestAKeeperTakesNoForAnAnswer(t *testing.T) {
+	for _, refused := range []bool{true, false} {
+		k := newKept(t)
+		k.Chain = k.short()
+		k.Refused = func(err error) bool { return refused && errors.Is(err, store.ErrDenied) }
+		k.start(t, false)
+		k.bench.Minter.Store = denied{k.bench.store}
+		k.at(57 * time.Minute)
+		k.untilTold(t, mint.NotRenewed)
+		k.at(58 * time.Minute)
+		if refused {
+			k.idle(t)
+			k.wantAsked(t, 2)
+		} else {
+			until(t, "another try", func() bool { return k.asked.Load() == 3 })
+		}
+	}
+}
+
+// denied is a store of which the person lets nobody have the access keys.
+type denied struct{ store.Store }
+
+func (d denied) Get(ctx context.Context, key store.Key) ([]byte, error) {
+	if key.Kind == store.AccessKey {
+		return nil, store.ErrDenied
+	}
+	return d.Store.Get(ctx, key)
+}
+
+// A code is not lost to the failure of another process.
+func TestAKeeperKeepsACodeThatWasNotSent(t *testing.T) {
+	k := newKept(t)
+	k.Chain = k.short()
+	waits, typed, failed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	k.Waiting = func(mint.Holder) { close(waits) }
+	k.start(t, false)
+	first := k.get(t)
+	k.TokenCode = func(ctx context.Context, serial string) (string, error) {
+		k.asked.Add(1)
+		<-typed
+		return k.cloud.Code(serial)
+	}
+	other := k.process()
+	other.Now, other.AWS.Now = k.now, k.now
+	other.TokenCode = func(context.Context, string) (string, error) {
+		close(typed)
+		<-failed
+		return "", errors.New("dismissed")
+	}
+	k.at(57 * time.Minute)
+	k.untilTold(t, mint.CodeNow)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := other.Credentials(t.Context(), k.short()); err == nil {
+			t.Error("the other process has got credentials")
+		}
+	})
+	<-typed
+	<-waits
+	close(failed)
+	wg.Wait()
+	until(t, "a renewal", func() bool { return k.get(t) != first })
+	k.wantAsked(t, 2)
 }
