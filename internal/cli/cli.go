@@ -22,7 +22,6 @@ import (
 
 	"kura/internal/harden"
 	"kura/internal/linklocal"
-	"kura/internal/onepassword"
 	"kura/internal/store"
 	"kura/internal/unlocked"
 )
@@ -74,8 +73,8 @@ type app struct {
 	restore func() func()   // lifts for a child what protects this process, see harden.Process
 	kept    *unlocked.Keep  // see keep
 
-	unshared   *onepassword.Order // a session that is still to be shared, see shareSession
-	refusedFor time.Duration      // see onepassword.Options
+	unshared   unshared
+	refusedFor time.Duration // see onepassword.Options
 
 	// Of commands that serve credentials; see server.go.
 	patient bool        // a question stays open for as long as it takes

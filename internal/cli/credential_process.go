@@ -87,7 +87,7 @@ func (a *app) credentialProcess(ctx context.Context, profile string, o *mintFlag
 		return fmt.Errorf("printing the credentials of %q: %w", profile, err)
 	}
 	_, err = a.Stdout.Write(out)
-	a.shareSession()
+	a.shareSessions()
 	return err
 }
 

@@ -124,7 +124,7 @@ func (a *app) exec(ctx context.Context, profile string, argv []string, o *mintFl
 		CABundle:    c.CABundle,
 		Credentials: credentials,
 	})
-	a.shareSession() // what follows takes the place of this process
+	a.shareSessions() // what follows takes the place of this process
 	status, err := deliver.Exec(ctx, argv, env, a.restore)
 	if err != nil {
 		return err

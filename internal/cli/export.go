@@ -51,6 +51,6 @@ func (a *app) export(ctx context.Context, profile, format string, o *mintFlags) 
 		return fmt.Errorf("exporting %q: %w", profile, err)
 	}
 	_, err = a.Stdout.Write(out)
-	a.shareSession()
+	a.shareSessions()
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"kura/internal/chain"
@@ -167,7 +168,22 @@ func (a *app) tokenCodesOf(v *vault, c chain.Chain, fixed string) (tokenCodes, e
 	}
 	if fixed != "" {
 		codes.Source, codes.Again = mfa.Fixed(fixed), mfa.Never
-		return tokenCodes{codes.Code, fmt.Sprintf("process %d", os.Getpid()), true}, nil
+		first := tokenCodes{codes.Code, fmt.Sprintf("process %d", os.Getpid()), true}
+		if !a.patient {
+			return first, nil
+		}
+		// It is good for one session, and there will be others.
+		later, err := a.tokenCodesOf(v, c, "")
+		if get := later.get; get != nil {
+			var given atomic.Bool
+			later.get = func(ctx context.Context, serial string) (string, error) {
+				if given.CompareAndSwap(false, true) {
+					return first.get(ctx, serial)
+				}
+				return get(ctx, serial)
+			}
+		}
+		return later, err
 	}
 	if _, serial := mfaDevice(c); serial == "" {
 		return tokenCodes{}, nil // nobody will ask

@@ -18,7 +18,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"kura/internal/cred"
 	"kura/internal/deliver"
 	"kura/internal/mint"
 	"kura/internal/serve"
@@ -113,14 +112,16 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 	if err != nil {
 		return err
 	}
+	rolesEnded := func() {}
 	defer func() {
 		stop()
+		rolesEnded()
 		for _, k := range served {
 			k.Wait()
 		}
 	}()
 	a.serving.Store(true)
-	a.shareSession()
+	a.shareSessions()
 	beSmall()
 	dir, err := a.runDir()
 	if err != nil {
@@ -148,7 +149,12 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 			return fmt.Errorf("the token of the server: %w", err)
 		}
 		defer os.Remove(facts.tokenFile)
-		h = a.containerOf(ctx, served, token, hostsOf(l))
+		c := &serve.Container{Token: token, Hosts: hostsOf(l), Source: a.source(served[0]), Profiles: map[string]serve.Source{}, Log: a.log}
+		for _, k := range served {
+			c.Profiles[k.Chain.Profile] = a.source(k)
+		}
+		c.Roles, rolesEnded = a.roles(ctx, served[0])
+		h = c
 	}
 	if err := facts.write(a, s.print); err != nil {
 		return err
@@ -157,37 +163,24 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 	return serve.Serve(ctx, l, h, options)
 }
 
-// startKeepers starts what keeps the credentials of the profiles at hand.
+// startKeepers starts what keeps the credentials of the profiles at hand. All of
+// them are planned first, as the environment changes with that.
 func (a *app) startKeepers(ctx context.Context, profiles []string, o *mintFlags, lazy bool) ([]*mint.Keeper, error) {
 	var served []*mint.Keeper
+	turn := make(chan struct{}, 1)
 	for _, profile := range profiles {
 		c, m, err := a.plan(ctx, profile, o)
 		if err != nil {
 			return nil, err
 		}
-		k := a.keeper(m, c)
+		served = append(served, a.keeper(m, c, turn))
+	}
+	for i, k := range served {
 		if err := k.Start(ctx, lazy); err != nil {
-			return nil, fmt.Errorf("getting credentials of %q: %w", profile, err)
+			return nil, fmt.Errorf("getting credentials of %q: %w", profiles[i], err)
 		}
-		served = append(served, k)
 	}
 	return served, nil
-}
-
-// containerOf returns the endpoint of what is served.
-func (a *app) containerOf(ctx context.Context, served []*mint.Keeper, token cred.Secret, hosts []string) http.Handler {
-	h := &serve.Container{
-		Token:    token,
-		Hosts:    hosts,
-		Source:   a.source(served[0]),
-		Profiles: map[string]serve.Source{},
-		Roles:    a.roles(ctx, served[0]),
-		Log:      a.log,
-	}
-	for _, k := range served {
-		h.Profiles[k.Chain.Profile] = a.source(k)
-	}
-	return h
 }
 
 // A listenError says that the server can't be where it was to be.

@@ -25,9 +25,11 @@ import (
 	"kura/internal/linklocal"
 	"kura/internal/mfa"
 	"kura/internal/mint"
+	"kura/internal/onepassword"
 	"kura/internal/peer"
 	"kura/internal/prompt"
 	"kura/internal/serve"
+	"kura/internal/store"
 )
 
 // serverFlags are the flags of exec that have it serve credentials in place of
@@ -118,14 +120,14 @@ func (a *app) execServed(ctx context.Context, profile string, argv []string, o *
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	k := a.keeper(m, c)
+	k := a.keeper(m, c, make(chan struct{}, 1))
 	if err := k.Start(ctx, s.lazy); err != nil {
 		a.afterMint(ctx, m, c, err)
 		return err
 	}
 	defer func() { stop(); k.Wait() }()
 	a.serving.Store(true)
-	a.shareSession()
+	a.shareSessions()
 	beSmall()
 	dir, err := a.runDir()
 	if err != nil {
@@ -173,18 +175,16 @@ func (a *app) startServer(ctx context.Context, k *mint.Keeper, dir string, s *se
 	out := &server{}
 	url := "http://" + l.Addr().String()
 	var h http.Handler
+	serving, stop := context.WithCancel(ctx)
+	rolesEnded := func() {}
 	options := serve.Options{Admit: admit, Log: a.log}
 	switch {
 	case s.container:
 		options.Admit = admitToken
 		token := newToken()
-		h = &serve.Container{
-			Token:  token,
-			Hosts:  hosts,
-			Source: a.source(k),
-			Roles:  a.roles(ctx, k),
-			Log:    a.log,
-		}
+		c := &serve.Container{Token: token, Hosts: hosts, Source: a.source(k), Log: a.log}
+		c.Roles, rolesEnded = a.roles(serving, k)
+		h = c
 		out.told.Container, out.told.Token = url, token
 		if s.tokenFile {
 			out.told.TokenFile = filepath.Join(dir, "token")
@@ -200,11 +200,11 @@ func (a *app) startServer(ctx context.Context, k *mint.Keeper, dir string, s *se
 		h = &serve.IMDS{Hosts: hosts, Source: a.source(k), Region: k.Chain.Region, V1: s.v1, Log: a.log}
 	}
 	if err != nil {
+		stop()
 		l.Close()
 		return nil, err
 	}
 	ended := make(chan struct{})
-	serving, stop := context.WithCancel(ctx)
 	go func() {
 		defer close(ended)
 		if err := serve.Serve(serving, l, h, options); err != nil {
@@ -223,6 +223,7 @@ func (a *app) startServer(ctx context.Context, k *mint.Keeper, dir string, s *se
 	out.close = func() {
 		stop()
 		<-ended
+		rolesEnded()
 		l.Close() // that of EC2 has more to give back than a socket
 	}
 	return out, nil
@@ -300,11 +301,22 @@ func beSmall() {
 	debug.FreeOSMemory()
 }
 
-// keeper returns what keeps the credentials of a chain at hand for a server.
-func (a *app) keeper(m *mint.Minter, c chain.Chain) *mint.Keeper {
+// keeper returns what keeps the credentials of a chain at hand for a server. All
+// that this process has share turn.
+func (a *app) keeper(m *mint.Minter, c chain.Chain, turn chan struct{}) *mint.Keeper {
 	m.Ahead = processAhead
 	m.Waiting = nil // who waits for it is a program
-	return &mint.Keeper{Minter: m, Chain: c, Patience: patience, Tell: a.tellOfServed}
+	return &mint.Keeper{Minter: m, Chain: c, Patience: patience, Tell: a.tellOfServed, Refused: isRefusal, Turn: turn}
+}
+
+// isRefusal reports whether an error is a person's no: to ask for the same again,
+// beside what they are doing, would be to ask for ever.
+func isRefusal(err error) bool {
+	switch onepassword.KindOf(err) {
+	case onepassword.Dismissed, onepassword.Unanswered:
+		return true
+	}
+	return mint.IsCodeError(err) || errors.Is(err, store.ErrDenied) || errors.Is(err, store.ErrLocked) || errors.Is(err, prompt.ErrCanceled)
 }
 
 // source returns what a server hands out of a Keeper.
@@ -325,7 +337,7 @@ func (a *app) denial(profile string, err error) error {
 	switch {
 	case !ok:
 		return &serve.Denial{Code: "CredentialsNotReady", Message: "the credentials are being fetched: try again in a moment"}
-	case ended.Err == nil || mint.IsCodeError(ended.Err):
+	case ended.Err == nil || isRefusal(ended.Err):
 		return &serve.Denial{Code: "ExpiredCredentials", Message: oneLine(err.Error()) + "; " + a.renews(profile)}
 	}
 	return &serve.Denial{Code: "CredentialsUnavailable", Message: oneLine(err.Error())}
@@ -337,9 +349,9 @@ func (a *app) renews(profile string) string {
 }
 
 // roles returns what serves the roles that can be assumed with the credentials
-// of a Keeper. It keeps those of maxRoles at hand; who asks for more waits for
-// STS, or for the cache.
-func (a *app) roles(ctx context.Context, base *mint.Keeper) func(context.Context, string) (cred.Credentials, error) {
+// of a Keeper, until ctx is done, and what waits for that to have ended then. It
+// keeps those of maxRoles at hand.
+func (a *app) roles(ctx context.Context, base *mint.Keeper) (source func(context.Context, string) (cred.Credentials, error), wait func()) {
 	var mu sync.Mutex
 	keepers := map[string]*mint.Keeper{}
 	of := func(arn string) (*mint.Keeper, error) {
@@ -355,21 +367,28 @@ func (a *app) roles(ctx context.Context, base *mint.Keeper) func(context.Context
 		if err != nil {
 			return nil, &serve.Denial{Code: "InvalidRole", Message: "that is not the ARN of a role"}
 		}
-		k := a.keeper(base.Minter, c)
-		k.Tell = nil // it is the client that hears of it
+		k := base.For(c) // it is the client that hears of what becomes of it
 		if err := k.Start(ctx, true); err != nil {
 			return nil, err
 		}
 		keepers[arn] = k
 		return k, nil
 	}
-	return func(ctx context.Context, arn string) (cred.Credentials, error) {
+	source = func(ctx context.Context, arn string) (cred.Credentials, error) {
 		k, err := of(arn)
 		if err != nil {
 			return cred.Credentials{}, err
 		}
 		return a.source(k)(ctx)
 	}
+	wait = func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, k := range keepers {
+			k.Wait()
+		}
+	}
+	return source, wait
 }
 
 // runDir makes a directory for what a server and its command have in common.
@@ -450,7 +469,7 @@ func (a *app) tellOfServed(n mint.Notice) {
 		if n.Expires.IsZero() {
 			text = fmt.Sprintf("there is no session of %q: %v", n.Profile, n.Err)
 		}
-		if mint.IsCodeError(n.Err) {
+		if isRefusal(n.Err) {
 			text += "; " + a.renews(n.Profile)
 		}
 	case mint.Ended:

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -62,26 +63,46 @@ func (s *itemCache) Session(ctx context.Context, _ string, step chain.SessionTok
 	return found.Credentials, true, nil
 }
 
+// unshared are the sessions that are still to be written to 1Password.
+type unshared struct {
+	mu     sync.Mutex
+	orders []onepassword.Order
+}
+
+// take returns them, and keeps none.
+func (u *unshared) take() []onepassword.Order {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	orders := u.orders
+	u.orders = nil
+	return orders
+}
+
 // Share implements mint.SharedCache.
 func (s *itemCache) Share(key cred.Credentials, step chain.SessionToken, minted cred.Credentials) {
-	s.a.unshared = &onepassword.Order{
+	u := &s.a.unshared
+	u.mu.Lock()
+	u.orders = append(u.orders, onepassword.Order{
 		Item:    s.ref,
 		Session: onepassword.Session{Credentials: minted, KeyID: key.AccessKeyID, MFASerial: step.MFASerial, Lasts: step.Duration},
+	})
+	u.mu.Unlock()
+	if s.a.serving.Load() {
+		s.a.shareSessions() // nobody waits for what a server renews
 	}
 }
 
-// shareSession has another process write the session that this one has minted,
-// if it has, to 1Password: that takes seconds, and nobody is to wait for them. It
-// comes after the credentials have been handed out.
+// shareSessions has another process write what sessions this one has minted to
+// 1Password: that takes seconds, and nobody is to wait for them. It comes after
+// the credentials have been handed out.
 //
 // Where the app decides by the terminal whom it knows, a process without one is a
 // stranger to it, who would be asked for approval once more and out of the blue.
-func (a *app) shareSession() {
-	order := a.unshared
-	if order == nil {
+func (a *app) shareSessions() {
+	orders := a.unshared.take()
+	if len(orders) == 0 {
 		return
 	}
-	a.unshared = nil
 	if !prompt.Works() && !a.onePassword().Headless() {
 		a.log.Debug("the session is not written to 1Password, which would ask again where there is no terminal")
 		return
@@ -89,8 +110,10 @@ func (a *app) shareSession() {
 	if reason := a.notShared(); reason != "" {
 		a.log.Warn("the last session could not be written to 1Password", "reason", reason)
 	}
-	if err := a.startWriter(*order); err != nil {
-		a.log.Warn("the session is not written to 1Password", "reason", err)
+	for _, order := range orders {
+		if err := a.startWriter(order); err != nil {
+			a.log.Warn("the session is not written to 1Password", "reason", err)
+		}
 	}
 }
 
@@ -119,7 +142,7 @@ const (
 	maxOrder = 1 << 16 // bytes; a session token has some thousand at the most
 )
 
-// writeSessionCommand is what shareSession starts. It is not for people.
+// writeSessionCommand is what shareSessions starts. It is not for people.
 func writeSessionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:    writeSessionName,

@@ -269,7 +269,7 @@ func (a *app) tellOfPlainKey(s *settingUp) error {
 // finishSetup shows what is to be changed, proves that it works, changes it and
 // tries it.
 func (a *app) finishSetup(ctx context.Context, s *settingUp) error {
-	defer a.shareSession() // that of the proof, where sessions are shared
+	defer a.shareSessions() // that of the proof, where sessions are shared
 	name := s.profile.Name
 	after, err := s.profile.Edit(s.config)
 	if err != nil {

@@ -26,5 +26,6 @@ func Detach(path string, argv, env []string, input []byte) error {
 	if _, err := write.Write(input); err != nil {
 		return err
 	}
-	return cmd.Process.Release()
+	go func() { _ = cmd.Wait() }() // or it would stay a zombie where this process goes on
+	return nil
 }
