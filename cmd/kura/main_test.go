@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main, "dialog": dialog, "confined": confined,
-		"op": opemu.Main, "opemu": opemu.Main, "sdk": sdk})
+		"op": opemu.Main, "opemu": opemu.Main, "sdk": sdk, "aws": awsCLI, "reader": reader})
 }
 
 // passphrase is the one of every script's store.
@@ -62,8 +62,13 @@ const passphrase = "correct horse battery staple"
 // Everything runs with --debug, so that leaks looks at the most talkative
 // output there is.
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+	testscript.Run(t, scripts("testdata"))
+}
+
+// scripts returns how the scripts in a directory are run.
+func scripts(dir string) testscript.Params {
+	return testscript.Params{
+		Dir: dir,
 		Setup: func(e *testscript.Env) error {
 			cloud := awstest.New(awstest.Config{})
 			cloud.AddUser(inactiveUser)
@@ -100,6 +105,8 @@ func TestScript(t *testing.T) {
 			"https": https,
 			"talk":  talk,
 			"mode":  mode,
+			"types": types,
+			"shows": shows,
 
 			"gnome-keyring": gnomeKeyring,
 			"kwallet":       kwallet,
@@ -121,7 +128,11 @@ func TestScript(t *testing.T) {
 			case "userns": // a user namespace can be made
 				return exec.Command("unshare", "-Ur", "true").Run() == nil, nil
 			case "tmpfs": // a file system can be mounted
-				dir := t.TempDir()
+				dir, err := os.MkdirTemp("", "")
+				if err != nil {
+					return false, err
+				}
+				defer os.Remove(dir)
 				mounted := exec.Command("mount", "-t", "tmpfs", "none", dir).Run() == nil
 				if !mounted {
 					return false, nil
@@ -130,7 +141,7 @@ func TestScript(t *testing.T) {
 			}
 			return false, errors.New("unknown condition")
 		},
-	})
+	}
 }
 
 // makeStore makes an empty store whose passphrase takes no half second to try.

@@ -42,3 +42,21 @@ func sdkFailed(err error) {
 	fmt.Fprintln(os.Stderr, "sdk:", err)
 	os.Exit(1)
 }
+
+// awsCLI is the command "aws sts get-caller-identity" of guides, where a reader
+// has the AWS CLI: what it says, by the SDK for Go.
+func awsCLI() {
+	ctx := context.Background()
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRetryMaxAttempts(1))
+	if err != nil {
+		sdkFailed(err)
+	}
+	if cfg.Region == "" {
+		cfg.Region = "us-east-1"
+	}
+	who, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, nil)
+	if err != nil {
+		sdkFailed(err)
+	}
+	fmt.Printf("{\n    \"UserId\": %q,\n    \"Account\": %q,\n    \"Arn\": %q\n}\n", aws.ToString(who.UserId), aws.ToString(who.Account), aws.ToString(who.Arn))
+}
