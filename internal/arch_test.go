@@ -54,7 +54,7 @@ var layers = map[string][]string{
 	"mfa":     {"durable", "shell", "store/program"},
 	"shell":   {},
 	"mint":    {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
-	"deliver": {"cred"},
+	"deliver": {"cred", "durable"},
 	"serve":   {"cred"},
 	"peer":    {},
 	"awstest": {},

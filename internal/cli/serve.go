@@ -10,7 +10,6 @@ import (
 	neturl "net/url"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,7 +99,11 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 	if err := s.check(profiles, o); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(ctx, ends...)
 	defer stop()
 	a.patient = true
 	l, err := a.listen(ctx, s)
@@ -123,12 +126,8 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 	a.serving.Store(true)
 	a.shareSessions()
 	beSmall()
-	dir, err := a.runDir()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-
+	dir := &runDir{a: a}
+	defer dir.remove()
 	url := "http://" + l.Addr().String()
 	var h http.Handler
 	options := serve.Options{Log: a.log}
@@ -140,15 +139,17 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 		options.Admit, options.HopLimit = admit, 1
 		h = &serve.IMDS{Hosts: hostsOf(l), Source: a.source(served[0]), Region: facts.region, V1: s.v1, Log: a.log}
 	} else {
-		facts.tokenFile = s.tokenFile
-		if facts.tokenFile == "" {
-			facts.tokenFile = filepath.Join(dir, "token")
-		}
 		token := newToken()
-		if err := deliver.WriteToken(facts.tokenFile, token); err != nil {
+		if facts.tokenFile = s.tokenFile; facts.tokenFile == "" {
+			facts.tokenFile, err = dir.file("token")
+		}
+		if err == nil {
+			err = deliver.WriteToken(facts.tokenFile, token)
+		}
+		if err != nil {
 			return fmt.Errorf("the token of the server: %w", err)
 		}
-		defer os.Remove(facts.tokenFile)
+		defer deliver.RemoveToken(facts.tokenFile, token)
 		c := &serve.Container{Token: token, Hosts: hostsOf(l), Source: a.source(served[0]), Profiles: map[string]serve.Source{}, Log: a.log}
 		for _, k := range served {
 			c.Profiles[k.Chain.Profile] = a.source(k)

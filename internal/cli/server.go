@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -129,11 +128,8 @@ func (a *app) execServed(ctx context.Context, profile string, argv []string, o *
 	a.serving.Store(true)
 	a.shareSessions()
 	beSmall()
-	dir, err := a.runDir()
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
+	dir := &runDir{a: a}
+	defer dir.remove()
 	server, err := a.startServer(ctx, k, dir, s)
 	if err != nil {
 		return err
@@ -167,7 +163,7 @@ type server struct {
 
 // startServer starts the server that the flags say. Its requests are answered
 // until ctx is done.
-func (a *app) startServer(ctx context.Context, k *mint.Keeper, dir string, s *serverFlags) (*server, error) {
+func (a *app) startServer(ctx context.Context, k *mint.Keeper, dir *runDir, s *serverFlags) (*server, error) {
 	l, hosts, err := a.listenFor(ctx, s)
 	if err != nil {
 		return nil, err
@@ -187,9 +183,9 @@ func (a *app) startServer(ctx context.Context, k *mint.Keeper, dir string, s *se
 		h = c
 		out.told.Container, out.told.Token = url, token
 		if s.tokenFile {
-			out.told.TokenFile = filepath.Join(dir, "token")
-			// Without a line break, which SDKs would send.
-			err = deliver.WriteToken(out.told.TokenFile, token)
+			if out.told.TokenFile, err = dir.file("token"); err == nil {
+				err = deliver.WriteToken(out.told.TokenFile, token)
+			}
 		}
 	case s.imds:
 		out.told.Metadata = url + "/"
@@ -391,18 +387,6 @@ func (a *app) roles(ctx context.Context, base *mint.Keeper) (source func(context
 	return source, wait
 }
 
-// runDir makes a directory for what a server and its command have in common.
-func (a *app) runDir() (string, error) {
-	base := a.Getenv("XDG_RUNTIME_DIR")
-	if !filepath.IsAbs(base) {
-		base = a.cacheDir()
-		if err := os.MkdirAll(base, 0o700); err != nil {
-			return "", err
-		}
-	}
-	return os.MkdirTemp(base, "kura-run-")
-}
-
 // ownSource are the settings that make a [default] profile have credentials of
 // its own.
 var ownSource = []string{
@@ -414,13 +398,15 @@ var ownSource = []string{
 // coming before the server, as it does in every SDK. The command gets a copy of
 // the config file without them, and no credentials file if that has such a
 // profile: a copy of it would be one of secrets.
-func (a *app) outrankDefault(dir string, told *deliver.Server) error {
+func (a *app) outrankDefault(dir *runDir, told *deliver.Server) error {
 	without, err := withoutSource(a.global.config)
 	if err != nil {
 		return err
 	}
 	if without != a.global.config {
-		told.ConfigFile = filepath.Join(dir, "config")
+		if told.ConfigFile, err = dir.file("config"); err != nil {
+			return err
+		}
 		if err := os.WriteFile(told.ConfigFile, without.Bytes(), 0o600); err != nil {
 			return err
 		}
@@ -433,7 +419,9 @@ func (a *app) outrankDefault(dir string, told *deliver.Server) error {
 	if err != nil || without == credentials {
 		return err
 	}
-	told.CredentialsFile = filepath.Join(dir, "credentials")
+	if told.CredentialsFile, err = dir.file("credentials"); err != nil {
+		return err
+	}
 	a.log.Warn(fmt.Sprintf("the command does not see %s, whose [default] would come before the credentials of this profile", credentials.Name()))
 	return os.WriteFile(told.CredentialsFile, nil, 0o600)
 }

@@ -1,21 +1,25 @@
 package deliver
 
 import (
+	"crypto/subtle"
 	"os"
 
 	"kura/internal/cred"
+	"kura/internal/durable"
 )
 
 // WriteToken writes the token of a server to a file that only the user can read,
-// without the line break that SDKs would send along. It must not be there before.
+// without the line break that SDKs would send along. It replaces a file of that
+// name, which a server that was killed may have left.
 func WriteToken(name string, token cred.Secret) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
+	return durable.WriteFile(name, []byte(token.Reveal()), 0o600)
+}
+
+// RemoveToken removes a file of WriteToken, unless the token in it is that of
+// another server by now.
+func RemoveToken(name string, token cred.Secret) {
+	data, err := durable.ReadFile(name, 1024)
+	if err == nil && subtle.ConstantTimeCompare(data, []byte(token.Reveal())) == 1 {
+		_ = os.Remove(name) // it is of use to nobody without the server
 	}
-	if _, err := f.WriteString(token.Reveal()); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
 }

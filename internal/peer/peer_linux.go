@@ -43,7 +43,7 @@ func owner(conn net.Conn) (int, error) {
 		// root's by some kernels.
 		return 0, fmt.Errorf("%w: it is elsewhere, or was closed", ErrUnknown)
 	case other.uid == overflowUID:
-		return 0, fmt.Errorf("%w: its user has no number here", ErrUnknown)
+		return 0, fmt.Errorf("%w: its user has no number in this user namespace", ErrUnknown)
 	}
 	return int(other.uid), nil
 }
