@@ -53,7 +53,7 @@ type Options struct {
 	// RefusedFor is how long nobody is asked again, for the same Job, once the
 	// app's question was dismissed or left open. 0 is for a command that a person
 	// has typed; an SDK that calls a credential process at each of its requests
-	// would ask for ever.
+	// would ask for ever. A Job of 0 is no other's: it is not known.
 	RefusedFor time.Duration
 	Job        int
 

@@ -366,7 +366,7 @@ func TestPromptAgain(t *testing.T) {
 	w, ref := keyWorld(t)
 	w.SetPrompt(opemu.Dismiss)
 	w.Update(func(s *opemu.State) { s.Auth.PromptDelay = opemu.Duration(200 * time.Millisecond) })
-	c := client(t, w, nil)
+	c := client(t, w, func(o *onepassword.Options) { o.Job = 1 })
 	var group sync.WaitGroup
 	for range 5 {
 		group.Go(func() {
@@ -389,6 +389,21 @@ func TestPromptAgain(t *testing.T) {
 	}
 	if _, err := c.Item(t.Context(), ref); err != nil {
 		t.Errorf("after the person has changed his mind: %v", err)
+	}
+}
+
+// Where the system knows no jobs, every program is another one.
+func TestPromptWithoutJobs(t *testing.T) {
+	w, ref := keyWorld(t)
+	w.SetPrompt(opemu.Dismiss)
+	c := client(t, w, nil)
+	_, err := c.Fresh(t.Context(), ref)
+	wantKind(t, "Fresh", err, onepassword.Dismissed)
+	w.SetPrompt(opemu.Approve)
+	patient := *c.Options()
+	patient.RefusedFor = time.Minute
+	if _, err := onepassword.New(patient).Item(t.Context(), ref); err != nil {
+		t.Errorf("for another caller: %v", err)
 	}
 }
 

@@ -58,7 +58,7 @@ func (c *Client) refusedSince(began time.Time, a command) error {
 	}
 	age := c.o.Now().Sub(r.At)
 	waited := !r.At.Before(began) && age <= refusalValid
-	insists := r.Job == c.o.Job && age <= c.o.RefusedFor
+	insists := c.o.Job != 0 && r.Job == c.o.Job && age <= c.o.RefusedFor
 	if r.Account != a.account || age < 0 || !waited && !insists {
 		return nil
 	}
