@@ -21,6 +21,10 @@ var (
 	// Ctrl-C or Ctrl-D, the terminal went away, or ctx was done, in which case
 	// the error wraps the cause too.
 	ErrCanceled = errors.New("canceled")
+
+	// ErrTaken says that a question can't be asked, or was taken back, because
+	// another program has the terminal: see Yielding.
+	ErrTaken = errors.New("the terminal is in use by another program")
 )
 
 // maxAnswer is the greatest length of an answer in bytes.
@@ -58,15 +62,29 @@ func Confirm(ctx context.Context, question string) (bool, error) {
 }
 
 // Say prints a line on the terminal, or returns ErrNoTerminal. It does not wait
-// for a question that is being asked.
+// for a question that is being asked, and does not have this process stopped where
+// those in the background are not to print (stty tostop).
 func Say(text string) error {
 	t, err := open()
 	if err != nil {
 		return err
 	}
 	defer t.Close()
+	t.yields = true
 	return t.write(harmless(text) + "\n")
 }
+
+// Yielding returns a context for the questions of a process that lives in the
+// background of others. Of an ordinary one the system makes a stopped job when it
+// asks while another job has the terminal, and the person has to bring it back.
+// This one is never stopped by its question, which ends with ErrTaken when the
+// terminal passes to another job, or is set by another program; it is left as
+// that has it.
+func Yielding(ctx context.Context) context.Context {
+	return context.WithValue(ctx, yieldingKey{}, true)
+}
+
+type yieldingKey struct{}
 
 // Session is the same in all processes that have the same terminal.
 func Session() int { return sessionID() }
@@ -75,9 +93,9 @@ func Session() int { return sessionID() }
 // typed, and all that it runs. It is 0 where the system has no such thing.
 func Job() int { return jobID() }
 
-// Free reports whether the terminal can be asked on while another program of this
-// job runs: it belongs to the job, and is in the mode in which lines are typed. A
-// shell takes it for its own jobs, an editor for its screen.
+// Free reports whether the terminal belongs to this job and is in the mode in
+// which lines are typed. A shell takes it for its other jobs, an editor for its
+// screen. That another program of the job is about to read a line can't be seen.
 func Free() bool { return isFree() }
 
 // Works reports whether there is a terminal to ask on.
@@ -121,6 +139,7 @@ func ask(ctx context.Context, question string, e echo) (string, error) {
 		return "", err
 	}
 	defer t.Close()
+	t.yields = ctx.Value(yieldingKey{}) != nil
 	restore, err := t.typing()
 	if err != nil {
 		return "", err
@@ -128,14 +147,16 @@ func ask(ctx context.Context, question string, e echo) (string, error) {
 	defer restore()
 	t.show(harmless(question))
 	answer, err := read(ctx, t, e)
-	t.show("\n") // however the question was answered
+	if !errors.Is(err, ErrTaken) {
+		t.show("\n") // however the question was answered
+	}
 	return answer, err
 }
 
 // keyboard is the terminal, read key by key and without echo.
 type keyboard interface {
 	// key waits for the next byte that is typed. It returns an error that
-	// wraps ErrCanceled when none is to come.
+	// wraps ErrCanceled or ErrTaken when none is to come.
 	key(ctx context.Context) (byte, error)
 
 	// flush throws away what was typed and not yet read.

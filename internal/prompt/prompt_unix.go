@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -21,6 +22,7 @@ const ttyName = "/dev/tty"
 // all have select.
 type terminal struct {
 	fd      int
+	yields  bool // see Yielding
 	signals chan os.Signal
 	mode    *unix.Termios // while typing
 }
@@ -54,14 +56,16 @@ func (t *terminal) Close() error { return unix.Close(t.fd) }
 func (t *terminal) show(text string) { _ = t.write(text) }
 
 func (t *terminal) write(text string) error {
-	for len(text) > 0 {
-		n, err := unix.Write(t.fd, []byte(text))
-		if err := unlessInterrupted(err); err != nil {
-			return fmt.Errorf("writing to the terminal: %w", err)
+	return t.unstopped(func() error {
+		for len(text) > 0 {
+			n, err := unix.Write(t.fd, []byte(text))
+			if err := unlessInterrupted(err); err != nil {
+				return fmt.Errorf("writing to the terminal: %w", err)
+			}
+			text = text[max(n, 0):]
 		}
-		text = text[max(n, 0):]
-	}
-	return nil
+		return nil
+	})
 }
 
 // typing makes the terminal hand over each key at once and show none, until
@@ -78,35 +82,67 @@ func (t *terminal) typing() (restore func(), err error) {
 		mode.Lflag &^= unix.ICANON | unix.ECHO | unix.ECHONL
 		mode.Cc[unix.VMIN], mode.Cc[unix.VTIME] = 0, 0 // key does the waiting
 		t.mode = &mode
-		err = unix.IoctlSetTermios(t.fd, setTermios, t.mode)
+		err = t.set()
 	}
 	if err != nil {
 		signal.Stop(t.signals)
+		if errors.Is(err, ErrTaken) {
+			return nil, err
+		}
 		// As for a process in the background that no shell looks after.
 		return nil, fmt.Errorf("%w: %w", ErrNoTerminal, err)
 	}
 	return func() {
-		_ = unix.IoctlSetTermios(t.fd, setTermios, before) // fails only if it was hung up
+		_ = t.unstopped(func() error { // fails only if it was hung up
+			if t.yields && !t.isAsSet() {
+				return nil
+			}
+			return unix.IoctlSetTermios(t.fd, setTermios, before)
+		})
 		signal.Stop(t.signals)
 	}, nil
+}
+
+// set sets the terminal to the mode of typing.
+func (t *terminal) set() error {
+	return t.unstopped(func() error {
+		if t.yields && !t.isForeground() {
+			return ErrTaken
+		}
+		return unix.IoctlSetTermios(t.fd, setTermios, t.mode)
+	})
 }
 
 func (t *terminal) key(ctx context.Context) (byte, error) {
 	for {
 		select {
 		case s := <-t.signals:
-			if s != syscall.SIGCONT {
-				return 0, ErrCanceled
+			if err := t.heard(s); err != nil {
+				return 0, err
 			}
-			// The shell has had the terminal and may have left it showing what
-			// is typed.
-			_ = unix.IoctlSetTermios(t.fd, setTermios, t.mode)
 		case <-ctx.Done():
 			return 0, canceled(ctx)
 		default:
 		}
-		b, ok, err := t.poll()
-		if err != nil {
+		var b byte
+		var ok bool
+		err := t.unstopped(func() (err error) {
+			b, ok, err = t.poll()
+			return err
+		})
+		switch {
+		case errors.Is(err, ErrTaken):
+			// A job that was stopped and continues finds the terminal as its shell
+			// has left it, some time before it hears of that.
+			select {
+			case s := <-t.signals:
+				if err := t.heard(s); err != nil {
+					return 0, err
+				}
+			case <-time.After(100 * time.Millisecond):
+				return 0, err
+			}
+		case err != nil:
 			// Linux takes the terminal away before it says so by a signal, which
 			// must not find the process without a handler.
 			select {
@@ -114,11 +150,22 @@ func (t *terminal) key(ctx context.Context) (byte, error) {
 			case <-time.After(500 * time.Millisecond):
 			}
 			return 0, fmt.Errorf("%w: reading from the terminal: %w", ErrCanceled, err)
-		}
-		if ok {
+		case ok:
 			return b, nil
 		}
 	}
+}
+
+// heard returns the error by which a signal ends the question, if it does.
+func (t *terminal) heard(s os.Signal) error {
+	if s != syscall.SIGCONT {
+		return ErrCanceled
+	}
+	// The shell has had the terminal and may have left it showing what is typed.
+	if err := t.set(); errors.Is(err, ErrTaken) {
+		return err
+	}
+	return nil
 }
 
 // poll returns a byte that was typed, or false after a tenth of a second.
@@ -128,6 +175,9 @@ func (t *terminal) poll() (b byte, ok bool, err error) {
 	timeout := unix.NsecToTimeval(int64(100 * time.Millisecond))
 	if _, err := unix.Select(t.fd+1, &ready, nil, nil, &timeout); err != nil {
 		return 0, false, unlessInterrupted(err)
+	}
+	if t.yields && (!t.isForeground() || !t.isAsSet()) {
+		return 0, false, ErrTaken
 	}
 	if !ready.IsSet(t.fd) {
 		return 0, false, nil
@@ -141,7 +191,40 @@ func (t *terminal) poll() (b byte, ok bool, err error) {
 		// A terminal that was hung up reads as empty for ever.
 		_, err = unix.IoctlGetTermios(t.fd, getTermios)
 	}
+	if errors.Is(err, unix.EIO) && t.yields && !t.isForeground() {
+		return 0, false, ErrTaken // between two calls
+	}
 	return 0, false, unlessInterrupted(err)
+}
+
+// isForeground reports whether the terminal belongs to this job. One that was hung
+// up is nobody else's.
+func (t *terminal) isForeground() bool {
+	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
+	return err != nil || group == unix.Getpgrp()
+}
+
+// isAsSet reports whether the terminal is in the mode of typing still.
+func (t *terminal) isAsSet() bool {
+	mode, err := unix.IoctlGetTermios(t.fd, getTermios)
+	return err != nil || mode.Lflag == t.mode.Lflag && mode.Iflag == t.mode.Iflag
+}
+
+// unstopped calls f, in which a process that yields is not stopped for using the
+// terminal of another job: for f it is as if it ignored the signals for that. Only
+// the thread does so, because what a process ignores its children ignore, too.
+func (t *terminal) unstopped(f func() error) error {
+	if !t.yields {
+		return f()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	unblock, err := blockJobSignals()
+	if err != nil {
+		return err
+	}
+	defer unblock()
+	return f()
 }
 
 func unlessInterrupted(err error) error {
@@ -161,8 +244,7 @@ func isFree() bool {
 		return false
 	}
 	defer t.Close()
-	group, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP)
-	if err != nil || group != unix.Getpgrp() {
+	if !t.isForeground() {
 		return false
 	}
 	mode, err := unix.IoctlGetTermios(t.fd, getTermios)

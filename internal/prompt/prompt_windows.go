@@ -14,6 +14,7 @@ import (
 // terminal is the console of this process.
 type terminal struct {
 	in, out *os.File
+	yields  bool   // makes no difference: nothing is stopped here
 	typed   []byte // of a character that takes several bytes, those not yet returned
 }
 
@@ -21,6 +22,14 @@ type keyResult struct {
 	r   rune
 	err error
 }
+
+// reading has a value while a goroutine waits for a key, which it then puts into
+// keys. Nothing ends a read of the console that waits, so that of a question which
+// was taken back is the first of the next one.
+var (
+	reading = make(chan struct{}, 1)
+	keys    = make(chan keyResult, 1)
+)
 
 func open() (*terminal, error) {
 	in, out, err := files()
@@ -64,22 +73,30 @@ func (t *terminal) typing() (restore func(), err error) {
 	if err := windows.SetConsoleMode(console, mode); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoTerminal, err)
 	}
+	select {
+	case <-keys: // pressed when nothing was asked
+		<-reading
+	default:
+	}
 	return func() { _ = windows.SetConsoleMode(console, before) }, nil
 }
 
 // key reads in a goroutine, because nothing ends a read of the console that
-// waits. One that is left behind when ctx is done takes the next key with it;
-// by then the program is about to end.
+// waits. See reading for one that is left behind when ctx is done.
 func (t *terminal) key(ctx context.Context) (byte, error) {
 	if len(t.typed) == 0 {
-		keys := make(chan keyResult, 1)
-		console := windows.Handle(t.in.Fd())
-		go func() {
-			r, err := readRune(console)
-			keys <- keyResult{r, err}
-		}()
+		select {
+		case reading <- struct{}{}:
+			console := windows.Handle(t.in.Fd())
+			go func() {
+				r, err := readRune(console)
+				keys <- keyResult{r, err}
+			}()
+		default: // another still waits
+		}
 		select {
 		case k := <-keys:
+			<-reading
 			if k.err != nil {
 				return 0, k.err
 			}
@@ -121,5 +138,6 @@ func sessionID() int { return 0 }
 
 func jobID() int { return 0 }
 
-// isFree can't tell what other programs do with the console.
+// isFree can't tell what other programs do with the console. Whoever runs one
+// beside this process must not ask here.
 func isFree() bool { return Works() }

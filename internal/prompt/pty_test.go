@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 func helper(what string) {
 	ctx := context.Background()
 	show := func(answer any, err error) {
+		if errors.Is(err, ErrTaken) {
+			answer = "taken"
+		}
 		fmt.Printf("%v|canceled=%t deadline=%t noterminal=%t\n", answer,
 			errors.Is(err, ErrCanceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrNoTerminal))
 	}
@@ -81,6 +84,61 @@ func helper(what string) {
 		show(strings.TrimSpace(string(answer)), err)
 	case "ask-say":
 		show("", Say("waiting"))
+	case "ask-yielding":
+		show(Line(Yielding(ctx), "Name: "))
+	case "ask-background": // each in a job that does not have the terminal, and is not to print
+		tty, _, err := Files()
+		if err != nil {
+			show("", err)
+			return
+		}
+		before, err := unix.IoctlGetTermios(int(tty.Fd()), getTermios)
+		if err != nil {
+			show("", err)
+			return
+		}
+		mode := *before
+		mode.Lflag |= unix.TOSTOP
+		unix.IoctlSetTermios(int(tty.Fd()), setTermios, &mode)
+		defer unix.IoctlSetTermios(int(tty.Fd()), setTermios, before)
+		for _, what := range []string{"ask-say", "ask-yielding"} {
+			cmd := exec.Command(os.Args[0], what)
+			cmd.Stdout = os.Stdout
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			cmd.Run()
+		}
+	case "ask-beside-job": // which has the terminal when it was asked for
+		usr1 := make(chan os.Signal, 1)
+		signal.Notify(usr1, syscall.SIGUSR1)
+		tty, _, err := Files()
+		if err != nil {
+			show("", err)
+			return
+		}
+		done := make(chan error)
+		go func() {
+			_, err := Line(Yielding(ctx), "Name: ")
+			done <- err
+		}()
+		<-usr1
+		// A shell would set the terminal for the job. This one waits for that.
+		wait, ready, err := os.Pipe()
+		if err != nil {
+			show("", err)
+			return
+		}
+		cmd := exec.Command("sh", "-c", "echo ready; read line <&3; read line; echo $line")
+		cmd.Stdin, cmd.Stdout, cmd.ExtraFiles = tty, tty, []*os.File{wait}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Foreground: true, Ctty: int(tty.Fd())}
+		if err := cmd.Start(); err != nil {
+			show("", err)
+			return
+		}
+		err = <-done
+		Say("taken back")
+		ready.Close()
+		cmd.Wait()
+		show("", err)
 	case "ask-name":
 		show(Name(), nil)
 	}
@@ -122,7 +180,9 @@ func startSession(t *testing.T, what, typedAhead string) *session {
 		t.Fatal(err)
 	}
 	ptm.WriteString(typedAhead)
-	s.cmd = exec.CommandContext(t.Context(), os.Args[0], what)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	s.cmd = exec.CommandContext(ctx, os.Args[0], what)
 	s.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	s.cmd.ExtraFiles = []*os.File{tty}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
@@ -296,6 +356,49 @@ func TestSay(t *testing.T) {
 	s := startSession(t, "ask-say", "")
 	s.see("waiting", 1)
 	s.end(answered, "waiting\r\n")
+}
+
+func TestYielding(t *testing.T) {
+	s := startSession(t, "ask-yielding", "")
+	s.see("Name: ", 1)
+	s.enter("x\n")
+	s.end("x"+answered, "Name: x\r\n")
+}
+
+const taken = "taken" + answered
+
+// A question that yields does not stop its process, and takes no key of the job
+// that has the terminal.
+func TestYieldingToAnotherJob(t *testing.T) {
+	s := startSession(t, "ask-beside-job", "")
+	s.see("Name: ", 1)
+	s.cmd.Process.Signal(syscall.SIGUSR1)
+	s.see("ready", 1)
+	s.see("taken back", 1)
+	s.enter("for the job\n")
+	s.end(taken, "Name: ready\r\ntaken back\r\nfor the job\r\nfor the job\r\n")
+}
+
+// Nor does it touch what another program has set.
+func TestYieldingToAnotherMode(t *testing.T) {
+	s := startSession(t, "ask-yielding", "")
+	s.see("Name: ", 1)
+	if _, err := term.MakeRaw(int(s.tty.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := term.GetState(int(s.tty.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.before = raw
+	s.end(taken, "Name: ")
+}
+
+// In the background it prints, whatever the terminal is set to, and asks nothing.
+func TestYieldingInBackground(t *testing.T) {
+	s := startSession(t, "ask-background", "")
+	s.see("waiting", 1)
+	s.end(answered+taken, "waiting\r\n")
 }
 
 func TestNoTerminal(t *testing.T) {
