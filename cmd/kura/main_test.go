@@ -39,6 +39,9 @@ const passphrase = "correct horse battery staple"
 //	fault OP [KIND [COUNT]]
 //	                  calls of OP go wrong as awstest.FaultKind says
 //	clock DURATION    AWS's clock is ahead by so much
+//	sessions DURATION
+//	                  sessions that begin from now on last no longer; 0s: as AWS
+//	                  has it
 //	code FILE [SERIAL]
 //	                  put a token code into FILE that AWS accepts now
 //	leaks             no secret is in the last output or in any file but those
@@ -95,18 +98,19 @@ func scripts(dir string) testscript.Params {
 			return makeStore(filepath.Join(home, ".local", "share", "kura", "store"))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"calls": calls,
-			"fault": fault,
-			"clock": clock,
-			"code":  code,
-			"leaks": leaks,
-			"param": param,
-			"tries": tries,
-			"https": https,
-			"talk":  talk,
-			"mode":  mode,
-			"types": types,
-			"shows": shows,
+			"calls":    calls,
+			"fault":    fault,
+			"clock":    clock,
+			"sessions": sessions,
+			"code":     code,
+			"leaks":    leaks,
+			"param":    param,
+			"tries":    tries,
+			"https":    https,
+			"talk":     talk,
+			"mode":     mode,
+			"types":    types,
+			"shows":    shows,
 
 			"gnome-keyring": gnomeKeyring,
 			"kwallet":       kwallet,
@@ -190,6 +194,12 @@ func clock(ts *testscript.TestScript, _ bool, args []string) {
 	offset, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	cloudOf(ts).SetClockOffset(offset)
+}
+
+func sessions(ts *testscript.TestScript, _ bool, args []string) {
+	limit, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	cloudOf(ts).SetSessionLimit(limit)
 }
 
 func code(ts *testscript.TestScript, _ bool, args []string) {

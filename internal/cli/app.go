@@ -209,7 +209,7 @@ func (a *app) backendEnv() *all.Env {
 		Terminal: func() (string, bool) { return prompt.Name(), prompt.Works() },
 		Display:  a.display(),
 		Ask: func(ctx context.Context, question string) (string, error) {
-			return prompt.Passphrase(ctx, question+": ")
+			return ask(ctx, a, prompt.Passphrase, question+": ")
 		},
 		Say:         a.say,
 		OnePassword: a.onePassword,

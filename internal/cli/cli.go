@@ -77,8 +77,10 @@ type app struct {
 	refusedFor time.Duration // see onepassword.Options
 
 	// Of commands that serve credentials; see server.go.
-	patient bool        // a question stays open for as long as it takes
-	serving atomic.Bool // a command runs beside this process
+	patient     bool        // a question stays open for as long as it takes
+	accompanied bool        // a command runs, or will run, beside this process
+	serving     atomic.Bool // credentials are served by now, see mayAsk
+	codesHere   bool        // token codes come from who sits at the terminal
 
 	// The stores, see backend.go.
 	all       []store.Backend

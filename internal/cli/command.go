@@ -34,11 +34,15 @@ func (a *app) runCommand(ctx context.Context, profile, line string) ([]byte, err
 	callers := strings.TrimPrefix(a.Getenv(callersVariable)+"\n"+profile, "\n")
 	run := shell.Command{
 		Line:      line,
+		Apart:     !a.mayAsk(),
 		Environ:   append(deliver.Scrub(a.Environ), callersVariable+"="+callers),
 		Stdin:     a.Stdin,
 		Stderr:    a.Stderr,
 		Timeout:   commandTimeout,
 		MaxOutput: 1 << 20,
+	}
+	if run.Apart {
+		run.Stdin = nil // it is the other program's
 	}
 	out, err := run.Output(ctx)
 	switch {

@@ -59,7 +59,8 @@ and 1 if there are no credentials for it.
 What is in the environment ends when the session does. With --server, --imds or
 --ec2-server kura stays beside COMMAND, which fetches credentials from it, and
 renews them for as long as COMMAND runs. A code that has to be typed for that is
-asked for on the terminal, where COMMAND does not use it, or in a window.`,
+asked for in a window; the terminal is COMMAND's. Without a window kura says on
+it, five minutes before, what to type elsewhere.`,
 		Example: `  kura exec admin -- aws s3 ls
   kura exec admin --server -- terraform apply
   kura exec admin --min-ttl 45m -- make release`,

@@ -25,7 +25,7 @@ func (a *app) passphrase(ctx context.Context, dir string, attempt int) (string, 
 	if attempt > 1 {
 		question = "That passphrase is wrong. " + question
 	}
-	return prompt.Passphrase(ctx, question)
+	return ask(ctx, a, prompt.Passphrase, question)
 }
 
 // newPassphrase gets the passphrase of a store or a slot to be. A person types
@@ -100,15 +100,15 @@ func (a *app) pluginUI() *plugin.ClientUI {
 		RequestValue: func(name, question string, secret bool) (string, error) {
 			question = fmt.Sprintf("age-plugin-%s: %s ", name, question)
 			if secret {
-				return prompt.Passphrase(a.ctx, question)
+				return ask(a.ctx, a, prompt.Passphrase, question)
 			}
-			return prompt.Line(a.ctx, question)
+			return ask(a.ctx, a, prompt.Line, question)
 		},
 		Confirm: func(name, question, yes, no string) (bool, error) {
 			if no == "" {
 				return true, prompt.Say(fmt.Sprintf("age-plugin-%s: %s", name, question))
 			}
-			return prompt.Confirm(a.ctx, fmt.Sprintf("age-plugin-%s: %s (y: %s, N: %s) ", name, question, yes, no))
+			return ask(a.ctx, a, prompt.Confirm, fmt.Sprintf("age-plugin-%s: %s (y: %s, N: %s) ", name, question, yes, no))
 		},
 		WaitTimer: func(name string) {
 			a.say(fmt.Sprintf("waiting for age-plugin-%s; touch the device if it blinks", name))

@@ -103,7 +103,7 @@ func (a *app) promptOf(c chain.Chain) (promptSpec, error) {
 	if a.global.prompt.name != "" {
 		return a.global.prompt, nil
 	}
-	name := mfa.Choose(prompt.Works(), a.display(), func(name string) bool { return mfa.Installed(name, a.Environ) })
+	name := a.windowName(prompt.Works())
 	if name == "" {
 		name = "terminal" // it says that there is none
 	}
@@ -194,6 +194,7 @@ func (a *app) tokenCodesOf(v *vault, c chain.Chain, fixed string) (tokenCodes, e
 	}
 	switch s.name {
 	case "terminal":
+		a.codesHere = true
 		codes.Source, codes.Again = a.terminalCode(c.Profile), mfa.AskAgain
 		return tokenCodes{codes.Code, fmt.Sprintf("terminal of session %d", prompt.Session()), true}, nil
 	case mfaProcess:
@@ -208,7 +209,10 @@ func (a *app) tokenCodesOf(v *vault, c chain.Chain, fixed string) (tokenCodes, e
 		return tokenCodes{codes.Code, fmt.Sprintf("1Password %q", s.item), false}, nil
 	}
 	p := a.window(s.name, c.Profile)
-	codes.Source, codes.Again = p.Code, p.Again()
+	codes.Source, codes.Again = func(ctx context.Context, serial string) (string, error) {
+		p.Apart = !a.mayAsk()
+		return p.Code(ctx, serial)
+	}, p.Again()
 	typed := codes.Again == mfa.AskAgain
 	if typed {
 		codes.Say = p.Note
@@ -227,7 +231,7 @@ func (a *app) window(name, profile string) *mfa.Prompt {
 		TTY:     prompt.Name(),
 		Tell:    a.say,
 	}
-	if a.patient {
+	if a.patient && p.Again() == mfa.AskAgain {
 		p.Timeout = servedQuestion
 	}
 	return p
@@ -241,7 +245,11 @@ func (a *app) mfaProcess(line string, codes *mfa.Codes) func(context.Context, st
 		Terminal: prompt.Files,
 		Stderr:   a.Stderr,
 	}
-	codes.Source, codes.Again = command.Code, mfa.WaitAgain
+	codes.Source, codes.Again = func(ctx context.Context, serial string) (string, error) {
+		now := *command
+		now.Apart = !a.mayAsk()
+		return now.Code(ctx, serial)
+	}, mfa.WaitAgain
 	return func(ctx context.Context, serial string) (string, error) {
 		code, err := codes.Code(ctx, serial)
 		switch {

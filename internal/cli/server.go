@@ -108,7 +108,7 @@ const (
 // execServed runs a command that fetches its credentials from this process, for
 // as long as it runs.
 func (a *app) execServed(ctx context.Context, profile string, argv []string, o *mintFlags, s *serverFlags) error {
-	a.patient = true
+	a.patient, a.accompanied = true, true
 	argv, shell := a.commandOrShell(argv)
 	c, m, err := a.plan(ctx, profile, o)
 	if err != nil {
@@ -305,14 +305,20 @@ func (a *app) keeper(m *mint.Minter, c chain.Chain, turn chan struct{}) *mint.Ke
 	return &mint.Keeper{Minter: m, Chain: c, Patience: patience, Tell: a.tellOfServed, Refused: isRefusal, Turn: turn}
 }
 
-// isRefusal reports whether an error is a person's no: to ask for the same again,
-// beside what they are doing, would be to ask for ever.
+// isRefusal reports whether an error is a person's no, or that they can't be
+// asked: to try the same again, beside what they are doing, would be to ask for
+// ever.
 func isRefusal(err error) bool {
 	switch onepassword.KindOf(err) {
 	case onepassword.Dismissed, onepassword.Unanswered:
 		return true
 	}
-	return mint.IsCodeError(err) || errors.Is(err, store.ErrDenied) || errors.Is(err, store.ErrLocked) || errors.Is(err, prompt.ErrCanceled)
+	for _, no := range []error{store.ErrDenied, store.ErrLocked, prompt.ErrCanceled, prompt.ErrTaken, prompt.ErrNoTerminal} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return mint.IsCodeError(err)
 }
 
 // source returns what a server hands out of a Keeper.
@@ -334,14 +340,20 @@ func (a *app) denial(profile string, err error) error {
 	case !ok:
 		return &serve.Denial{Code: "CredentialsNotReady", Message: "the credentials are being fetched: try again in a moment"}
 	case ended.Err == nil || isRefusal(ended.Err):
-		return &serve.Denial{Code: "ExpiredCredentials", Message: oneLine(err.Error()) + "; " + a.renews(profile)}
+		return &serve.Denial{Code: "ExpiredCredentials", Message: oneLine(err.Error()) + "; " + a.renews(profile, ended.Expired)}
 	}
 	return &serve.Denial{Code: "CredentialsUnavailable", Message: oneLine(err.Error())}
 }
 
-// renews says what gives a token code to a server that needs one.
-func (a *app) renews(profile string) string {
-	return fmt.Sprintf("%q, in any terminal, renews the session", a.name+" exec "+shellWord(profile)+" -- true")
+// renews says what gives a server that needs one the session that takes the place
+// of one which ends at a time. Before that it has to be said that the old one, as
+// it is in the last minutes, does not do.
+func (a *app) renews(profile string, expires time.Time) string {
+	line := a.name + " exec " + shellWord(profile)
+	if time.Now().Before(expires) {
+		line += " --min-ttl 30m"
+	}
+	return fmt.Sprintf("%q, in any terminal, renews the session", line+" -- true")
 }
 
 // roles returns what serves the roles that can be assumed with the credentials
@@ -447,45 +459,37 @@ func withoutSource(f *awsconfig.File) (*awsconfig.File, error) {
 // shows another program's screen is left alone if there is a desktop.
 func (a *app) tellOfServed(n mint.Notice) {
 	at, text := n.Expires.Local().Format("15:04"), ""
+	// There is neither a terminal to ask on nor a window.
+	unasked := a.codesHere && !a.hasTerminal() && a.windowName(false) == ""
 	switch n.Kind {
 	case mint.CodeSoon:
 		text = fmt.Sprintf("the session of %q ends at %s: in 5 minutes you will be asked for an MFA code", n.Profile, at)
+		if unasked {
+			text = fmt.Sprintf("the session of %q ends at %s; %s", n.Profile, at, a.renews(n.Profile, n.Expires))
+		}
 	case mint.CodeNow:
+		if unasked {
+			return // NotRenewed is next
+		}
 		text = fmt.Sprintf("the session of %q ends at %s, and takes an MFA code of %s", n.Profile, at, n.Serial)
+		if n.Expires.IsZero() {
+			text = fmt.Sprintf("a session of %q takes an MFA code of %s", n.Profile, n.Serial)
+		}
 	case mint.NotRenewed:
 		text = fmt.Sprintf("the session of %q, which ends at %s, is not renewed: %v", n.Profile, at, n.Err)
 		if n.Expires.IsZero() {
 			text = fmt.Sprintf("there is no session of %q: %v", n.Profile, n.Err)
 		}
 		if isRefusal(n.Err) {
-			text += "; " + a.renews(n.Profile)
+			text += "; " + a.renews(n.Profile, n.Expires)
 		}
 	case mint.Ended:
-		text = fmt.Sprintf("the session of %q has ended; %s", n.Profile, a.renews(n.Profile))
+		text = fmt.Sprintf("the session of %q has ended; %s", n.Profile, a.renews(n.Profile, n.Expires))
 	case mint.Renewed:
 		text = fmt.Sprintf("the session of %q is renewed, until %s", n.Profile, at)
 	}
 	shown := n.Kind != mint.Renewed && mfa.Notify(a.ctx, deliver.Scrub(a.Environ), a.display(), text)
 	if !shown || prompt.Free() {
 		a.say(text)
-	}
-}
-
-// errTerminalTaken says that the terminal is no place for a question.
-var errTerminalTaken = errors.New("the terminal is in use by another program, and there is no display for a window")
-
-// terminalCode asks for a token code on the terminal. Beside a command that uses
-// the terminal itself it asks in a window.
-func (a *app) terminalCode(profile string) mfa.Source {
-	onTerminal := mfa.Terminal(prompt.Line)
-	return func(ctx context.Context, serial string) (string, error) {
-		if !a.serving.Load() || prompt.Free() {
-			return onTerminal(ctx, serial)
-		}
-		name := mfa.Choose(false, a.display(), func(name string) bool { return mfa.Installed(name, a.Environ) })
-		if name == "" {
-			return "", errTerminalTaken
-		}
-		return a.window(name, profile).Code(ctx, serial)
 	}
 }

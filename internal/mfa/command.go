@@ -23,6 +23,10 @@ type Command struct {
 	Terminal func() (in, out *os.File, err error)
 	Stderr   io.Writer
 
+	// Apart says that another program has the terminal. Terminal is not called,
+	// and the command can't open it by itself.
+	Apart bool
+
 	Timeout time.Duration // 0 is a minute
 }
 
@@ -32,14 +36,16 @@ const maxOutput = 4 << 10
 // Code runs the command and returns what it printed, without white space around
 // it. Its errors name how the command ended, never what it printed.
 func (c *Command) Code(ctx context.Context, _ string) (string, error) {
-	run := shell.Command{Line: c.Line, Environ: c.Environ, Stderr: c.Stderr, Timeout: c.Timeout, MaxOutput: maxOutput}
+	run := shell.Command{Line: c.Line, Apart: c.Apart, Environ: c.Environ, Stderr: c.Stderr, Timeout: c.Timeout, MaxOutput: maxOutput}
 	if run.Timeout == 0 {
 		run.Timeout = time.Minute
 	}
-	if in, out, err := c.Terminal(); err == nil {
-		defer in.Close()
-		defer out.Close()
-		run.Stdin, run.Stderr = in, out
+	if !c.Apart {
+		if in, out, err := c.Terminal(); err == nil {
+			defer in.Close()
+			defer out.Close()
+			run.Stdin, run.Stderr = in, out
+		}
 	}
 	output, err := run.Output(ctx)
 	switch {

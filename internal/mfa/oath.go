@@ -27,7 +27,7 @@ func (p *Prompt) ykman(ctx context.Context, serial string) (string, error) {
 // pass makes the code of what is in a password store, with the extension otp.
 func (p *Prompt) pass(ctx context.Context, serial string) (string, error) {
 	environ := p.Environ
-	if p.TTY != "" && program.Getenv(environ, "GPG_TTY") == "" {
+	if p.TTY != "" && !p.Apart && program.Getenv(environ, "GPG_TTY") == "" {
 		environ = append(slices.Clip(environ), "GPG_TTY="+p.TTY)
 	}
 	return p.made(ctx, environ, append([]string{"otp"}, p.account(serial, "PASS_OATH_CREDENTIAL_NAME")...)...)

@@ -18,7 +18,11 @@ import (
 // https://www.gnupg.org/documentation/manuals/assuan/ and pinentry's manual. As
 // none of the commands depends on an answer, all are sent at once.
 func (p *Prompt) pinentry(ctx context.Context, question, note string) (string, error) {
-	if !p.Display && p.TTY == "" {
+	tty := p.TTY
+	if p.Apart {
+		tty = ""
+	}
+	if !p.Display && tty == "" {
 		return "", ErrNoDisplay
 	}
 	// It is to give up by itself: if it were killed, a terminal would stay as
@@ -36,8 +40,8 @@ func (p *Prompt) pinentry(ctx context.Context, question, note string) (string, e
 	if note != "" {
 		commands = append(commands, "SETERROR "+assuanEscape(note))
 	}
-	if p.TTY != "" {
-		commands = append(commands, "OPTION ttyname="+assuanEscape(p.TTY))
+	if tty != "" {
+		commands = append(commands, "OPTION ttyname="+assuanEscape(tty))
 	}
 	if term := program.Getenv(p.Environ, "TERM"); term != "" {
 		commands = append(commands, "OPTION ttytype="+assuanEscape(term))

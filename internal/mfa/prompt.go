@@ -48,6 +48,9 @@ type Prompt struct {
 	// may be "".
 	TTY string
 
+	// Apart says that another program has the terminal, whatever TTY is.
+	Apart bool
+
 	// Tell says to the user what is being waited for, from any goroutine. It
 	// may be nil.
 	Tell func(text string)
@@ -231,8 +234,8 @@ func (p *Prompt) timeout() time.Duration {
 	return p.Timeout
 }
 
-// run runs the program. It stays in this process's group: a Ctrl-C that ends
-// this process ends it too, and it may ask on the terminal.
+// run runs the program. It stays in this process's group, unless Apart is set: a
+// Ctrl-C that ends this process ends it too, and it may ask on the terminal.
 func (p *Prompt) run(ctx context.Context, environ []string, stdin []byte, args ...string) (program.Result, error) {
 	path, err := find(p.Name, environ)
 	if err != nil {
@@ -240,7 +243,7 @@ func (p *Prompt) run(ctx context.Context, environ []string, stdin []byte, args .
 	}
 	c := program.Command{
 		Path: path, Args: args, Environ: environ, Stdin: stdin,
-		Timeout: p.timeout(), MaxOutput: maxOutput, Terminal: true,
+		Timeout: p.timeout(), MaxOutput: maxOutput, Terminal: !p.Apart,
 	}
 	if p.makesCodes() && p.Tell != nil {
 		c.Waiting = func() { p.Tell(p.waiting()) }

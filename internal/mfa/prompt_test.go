@@ -161,6 +161,11 @@ BYE
 }
 
 func TestPromptFails(t *testing.T) {
+	// On a terminal that another program has it asks nothing.
+	apart := mfa.Prompt{Name: "pinentry", TTY: "/dev/pts/7", Apart: true}
+	if _, err := apart.Code(t.Context(), serial); !errors.Is(err, mfa.ErrNoDisplay) {
+		t.Errorf("pinentry on another program's terminal: %v, want ErrNoDisplay", err)
+	}
 	all := []string{"kdialog", "osascript", "pass", "pinentry", "ykman", "zenity"}
 	for _, c := range []struct {
 		names []string

@@ -16,6 +16,7 @@ import (
 // A Command is a command line and what it runs with.
 type Command struct {
 	Line      string
+	Apart     bool          // it can't use the terminal, which another program has
 	Environ   []string      // its environment; nil is an empty one
 	Stdin     *os.File      // nil is an empty input
 	Stderr    io.Writer     // nil loses its messages
@@ -46,6 +47,9 @@ func (c *Command) Output(ctx context.Context) ([]byte, error) {
 	defer cancel()
 	output := limitedBuffer{max: c.MaxOutput}
 	cmd := command(limited, c.Line, c.Environ)
+	if c.Apart {
+		apart(cmd)
+	}
 	cmd.Env = c.Environ
 	if cmd.Env == nil {
 		cmd.Env = []string{} // nil would be this process's

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/windows"
 )
 
 // command hands line to cmd.exe as it is: the quoting of Go is for programs that
@@ -23,3 +25,6 @@ func command(ctx context.Context, line string, environ []string) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CmdLine: `"` + program + `" /S /C "` + line + `"`}
 	return cmd
 }
+
+// apart gives a command a console of its own, which nobody sees.
+func apart(cmd *exec.Cmd) { cmd.SysProcAttr.CreationFlags |= windows.CREATE_NO_WINDOW }
