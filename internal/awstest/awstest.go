@@ -53,6 +53,7 @@ type Cloud struct {
 	devices      map[string]*device
 	buckets      []Bucket
 	identities   map[string]WebIdentity // by token
+	signins      map[string]signinToken // by token
 	faults       map[string][]Fault     // by operation
 	calls        []Call
 	secrets      []string
@@ -60,15 +61,15 @@ type Cloud struct {
 
 // A Call is one request that reached the Cloud.
 type Call struct {
-	Service string // as in a signature's scope: "sts", "iam", "s3"
+	Service string // as in a signature's scope: "sts", "iam", "s3"; or "signin"
 	Op      string // such as "AssumeRole"
 	Region  string // that the request is signed for, "" when it is not signed
 	Host    string // the Host header
 	KeyID   string // access key ID that signed it, "" when it is not signed
 	Caller  string // ARN of the caller, "" when the signature was not accepted
 
-	// Params are the request's parameters. Token codes and web identity
-	// tokens are replaced by "[secret]".
+	// Params are the request's parameters. Token codes, credentials, web
+	// identity tokens and sign-in tokens are replaced by "[secret]".
 	Params map[string]string
 
 	Error string    // AWS's error code, "" when the call was carried out
@@ -104,6 +105,7 @@ func NewHandler(cfg Config) *Cloud {
 		keys:       map[string]*key{},
 		devices:    map[string]*device{},
 		identities: map[string]WebIdentity{},
+		signins:    map[string]signinToken{},
 		faults:     map[string][]Fault{},
 	}
 	if c.now == nil {
@@ -204,8 +206,8 @@ func (c *Cloud) Done() []string {
 }
 
 // Secrets returns every secret that was ever configured or given out: secret
-// access keys, session tokens, seeds of MFA devices and web identity tokens.
-// Tests check that none of them shows where it must not.
+// access keys, session tokens, seeds of MFA devices, web identity tokens and
+// sign-in tokens. Tests check that none of them shows where it must not.
 func (c *Cloud) Secrets() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -319,6 +321,9 @@ func read(w http.ResponseWriter, r *http.Request) (*request, error) {
 		name = rq.sig.service
 	}
 	rq.svc = findService(name, rq.params)
+	if rq.sig == nil && isSignin(r.URL.Path) {
+		rq.svc = signinService()
+	}
 	rq.op = rq.svc.op(rq)
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		rq.svc.handle = func(*Cloud, *request) (*reply, error) { return nil, refused }
@@ -382,7 +387,7 @@ func (c *Cloud) record(rq *request, fault Fault, err error) {
 	call := Call{Service: rq.svc.name, Op: rq.op, Host: rq.Host, Params: map[string]string{}, Fault: fault.Kind}
 	for name := range rq.params {
 		switch name {
-		case "TokenCode", "WebIdentityToken", "X-Amz-Security-Token", "X-Amz-Signature":
+		case "TokenCode", "WebIdentityToken", "Session", "SigninToken", "X-Amz-Security-Token", "X-Amz-Signature":
 			call.Params[name] = "[secret]"
 		default:
 			call.Params[name] = rq.params.Get(name)
@@ -423,6 +428,8 @@ type principal struct {
 	role    *role // nil for a user
 
 	mfa            bool // GetSessionToken was called with a token code
+	federated      bool // GetFederationToken was called
+	chained        bool // a role that session credentials have assumed
 	sourceIdentity string
 	transitive     map[string]string // tags that the next session inherits
 }

@@ -24,6 +24,9 @@ func (c *Cloud) iam(rq *request) (*reply, error) {
 	if rq.key == nil {
 		return nil, refuse(http.StatusForbidden, "MissingAuthenticationToken", "Request is missing Authentication Token")
 	}
+	if rq.key.who.federated {
+		return nil, notAuthorized(rq, "iam:"+rq.op, "*", "")
+	}
 	// GetSessionToken's sessions can't call IAM "unless MFA authentication
 	// information is included in the request".
 	// https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html

@@ -35,9 +35,14 @@ func (c *Cloud) sts(rq *request) (*reply, error) {
 	if rq.key == nil {
 		return nil, refuse(http.StatusForbidden, "MissingAuthenticationToken", "Request is missing Authentication Token")
 	}
+	if rq.key.who.federated && rq.op != "GetCallerIdentity" {
+		return nil, notAuthorized(rq, "sts:"+rq.op, "*", "")
+	}
 	switch rq.op {
 	case "GetSessionToken":
 		return c.getSessionToken(rq)
+	case "GetFederationToken":
+		return c.getFederationToken(rq)
 	case "AssumeRole":
 		return c.assumeRole(rq)
 	case "GetCallerIdentity":
@@ -110,6 +115,43 @@ func (c *Cloud) getSessionToken(rq *request) (*reply, error) {
 	who.mfa = mfa
 	return queryReply(rq, stsNamespace, struct{ Credentials credentials }{
 		credentialsOf(c.issue(who, rq.now, seconds)),
+	}), nil
+}
+
+// getFederationToken gives a session that can't call IAM, nor STS but for
+// GetCallerIdentity.
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_GetFederationToken.html
+func (c *Cloud) getFederationToken(rq *request) (*reply, error) {
+	if rq.key.token != "" {
+		return nil, refuse(http.StatusForbidden, "AccessDenied", "Cannot call GetFederationToken with session credentials")
+	}
+	name, err := rq.textParam("Name", 2, 32, nameChars)
+	if err != nil {
+		return nil, err
+	}
+	seconds, err := rq.intParam("DurationSeconds", 43200, 900, userMax)
+	if err != nil {
+		return nil, err
+	}
+	packed, packs, err := rq.packedPolicySize(nil)
+	if err != nil {
+		return nil, err
+	}
+	if rq.key.who.denies("sts:GetFederationToken") {
+		return nil, notAuthorized(rq, "sts:GetFederationToken", "arn:aws:sts::"+rq.key.who.account+":federated-user/"+name, denied)
+	}
+	who := rq.key.who
+	who.federated = true
+	who.arn = "arn:aws:sts::" + who.account + ":federated-user/" + name
+	who.userID = who.account + ":" + name
+	return queryReply(rq, stsNamespace, struct {
+		Credentials      credentials
+		FederatedUser    struct{ FederatedUserId, Arn string }
+		PackedPolicySize *int `xml:",omitempty"`
+	}{
+		credentialsOf(c.issue(who, rq.now, seconds)),
+		struct{ FederatedUserId, Arn string }{who.userID, who.arn},
+		roleRequest{packed: packed, packs: packs}.packedSize(),
 	}), nil
 }
 
@@ -312,6 +354,7 @@ func (c *Cloud) assumeRole(rq *request) (*reply, error) {
 	}
 	session := r.session(q.session)
 	session.sourceIdentity, session.transitive = identity, transitive
+	session.chained = rq.key.token != ""
 	return queryReply(rq, stsNamespace, struct {
 		AssumedRoleUser  assumedRoleUser
 		Credentials      credentials
