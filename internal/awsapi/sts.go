@@ -96,6 +96,34 @@ func (c *Client) AssumeRoleWithWebIdentity(ctx context.Context, w chain.WebIdent
 	return out.credentials(arnAccount(out.ARN)), nil
 }
 
+// A FederationToken is a call of sts:GetFederationToken.
+type FederationToken struct {
+	chain.Call
+	Name     string // 2 to 32 letters, digits and characters of _+=,.@-
+	Policy   string // what the session may do, of what the user may; JSON
+	Duration time.Duration
+}
+
+// GetFederationToken returns a session of the user whose access key from is, for
+// the console and for what is no call of IAM or STS. AWS refuses it to session
+// credentials.
+//
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_GetFederationToken.html
+func (c *Client) GetFederationToken(ctx context.Context, from cred.Credentials, f FederationToken) (cred.Credentials, error) {
+	params := url.Values{}
+	setDuration(params, f.Duration)
+	set(params, "Name", f.Name)
+	set(params, "Policy", f.Policy)
+	var out struct {
+		session
+		User string `xml:"FederatedUser>Arn"`
+	}
+	if err := c.sts(ctx, f.Call, query{action: "GetFederationToken", params: params, from: from}, &out); err != nil {
+		return cred.Credentials{}, err
+	}
+	return out.credentials(arnAccount(out.User)), nil
+}
+
 // An Identity is who credentials belong to.
 type Identity struct {
 	Account string // 12 digits
