@@ -56,6 +56,7 @@ var layers = map[string][]string{
 	"mint":    {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
 	"deliver": {"cred", "durable"},
 	"serve":   {"cred"},
+	"console": {"cred", "serve", "store/program"},
 	"peer":    {},
 	"awstest": {},
 	"opemu":   {"durable"},
@@ -66,7 +67,7 @@ var layers = map[string][]string{
 	"onepassword":       {"cred", "durable", "store/program"},
 	"store/onepassword": {"cred", "onepassword", "store"},
 
-	"cli": {"awsapi", "awsconfig", "backup", "chain", "cred", "deliver", "doctor", "durable", "foreign", "harden", "linklocal", "mfa", "mint",
+	"cli": {"awsapi", "awsconfig", "backup", "chain", "console", "cred", "deliver", "doctor", "durable", "foreign", "harden", "linklocal", "mfa", "mint",
 		"onepassword", "peer", "prompt", "serve", "setup", "shell", "store", "store/all", "store/file", "transfer", "unlocked", "width"},
 }
 
@@ -78,7 +79,7 @@ var testOnly = []string{"awstest", "opemu", "store/live", "store/storetest"}
 var sdkUsers = []string{"awstest"}
 
 // revealers are the packages that may look inside a cred.Secret.
-var revealers = []string{"awsapi", "cred", "deliver", "onepassword", "serve"}
+var revealers = []string{"awsapi", "console", "cred", "deliver", "onepassword", "serve"}
 
 // environment is what only package cli may touch of the process.
 var environment = []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.Setenv", "os.Exit", "os.Stdin", "os.Stdout", "os.Stderr"}

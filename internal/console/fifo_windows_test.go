@@ -1,0 +1,5 @@
+package console
+
+import "errors"
+
+func makeFIFO(string) error { return errors.ErrUnsupported }
