@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main, "dialog": dialog, "confined": confined,
-		"op": opemu.Main, "opemu": opemu.Main, "sdk": sdk, "aws": awsCLI, "reader": reader})
+		"op": opemu.Main, "opemu": opemu.Main, "sdk": sdk, "aws": awsCLI, "reader": reader, "test-browser": testBrowser})
 }
 
 // passphrase is the one of every script's store.
@@ -60,6 +60,7 @@ const passphrase = "correct horse battery staple"
 //	                  real stores and their state: see services_test.go
 //	1password, op-calls, op-asked
 //	                  an emulated 1Password: see onepassword_test.go
+//	browser, shown    a browser, and the page that it shows: see browser_test.go
 //	sdk               a program with the AWS SDK for Go: see sdk_test.go
 //
 // Everything runs with --debug, so that leaks looks at the most talkative
@@ -116,6 +117,9 @@ func scripts(dir string) testscript.Params {
 			"kwallet":       kwallet,
 			"gpg":           gpg,
 			"asked":         asked,
+
+			"browser": startBrowser,
+			"shown":   shown,
 
 			"1password": start1Password,
 			"op-calls":  opCalls,

@@ -98,7 +98,7 @@ func (p *profile) call(arn string, regions ...string) (Call, error) {
 	}
 	partition := arnPartition(arn)
 	if partition == "" {
-		partition = regionPartition(cmp.Or(regions...))
+		partition = RegionPartition(cmp.Or(regions...))
 	}
 	return Call{Region: p.region(), Partition: partition, Endpoint: endpoint, Global: global && endpoint == ""}, nil
 }
@@ -112,9 +112,9 @@ func arnPartition(arn string) string {
 	return ""
 }
 
-// regionPartition returns the partition of a region, as in partitions.json of
+// RegionPartition returns the partition of a region, as in partitions.json of
 // AWS's SDKs.
-func regionPartition(region string) string {
+func RegionPartition(region string) string {
 	area, _, _ := strings.Cut(region, "-")
 	switch {
 	case area == "cn":

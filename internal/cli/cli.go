@@ -101,6 +101,7 @@ var commands = []struct {
 	{"list", listCommand},
 	{"exec", execCommand},
 	{"export", exportCommand},
+	{"login", loginCommand},
 	{"credential-process", credentialProcessCommand},
 	{"serve", serveCommand},
 	{"clear", clearCommand},

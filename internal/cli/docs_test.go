@@ -131,7 +131,7 @@ func pageOf(c *cobra.Command) page {
 		p.variable = []row{
 			{strings.Join(passphraseVariables, ", "), "the passphrase of the file backend, in place of a question"},
 			{"AWS_CONFIG_FILE", "the config file, in place of ~/.aws/config"},
-			{"AWS_PROFILE", "the profile that exec takes without an argument"},
+			{"AWS_PROFILE", "the profile that exec and login take without an argument"},
 			{"AWS_MIN_TTL", "how long cached sessions must last to be used, such as 5m"},
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"kura/internal/awsconfig"
 	"kura/internal/backup"
 	"kura/internal/chain"
+	"kura/internal/console"
 	"kura/internal/deliver"
 	"kura/internal/durable"
 	"kura/internal/linklocal"
@@ -126,7 +127,10 @@ func (a *app) explain(err error) (status int, hints []string) {
 	}
 	_, refused := errors.AsType[*refusedKeyError](err) // have hints of their own
 	_, unproven := errors.AsType[*unprovenError](err)
-	if e, ok := errors.AsType[*awsapi.Error](err); ok && !((refused || unproven) && e.Kind == awsapi.InvalidKey) {
+	_, inEnvironment := errors.AsType[*environmentError](err)
+	if e, ok := errors.AsType[*awsapi.Error](err); ok && inEnvironment && (e.Kind == awsapi.InvalidKey || e.Kind == awsapi.Expired) {
+		hint("correct AWS_ACCESS_KEY_ID and its like, or unset them and name a profile")
+	} else if ok && !((refused || unproven) && e.Kind == awsapi.InvalidKey) {
 		hints = append(hints, hintsForAWS(e)...)
 	}
 	if e, ok := errors.AsType[*chain.NotFoundError](err); ok {
@@ -297,6 +301,7 @@ func (a *app) explain(err error) (status int, hints []string) {
 	hints = append(hints, a.hintsForTransfer(err)...)
 	hints = append(hints, hintsForSetup(err)...)
 	hints = append(hints, hintsForLinkLocal(err)...)
+	hints = append(hints, hintsForLogin(err)...)
 	return status, hints
 }
 
@@ -569,6 +574,42 @@ func hintsForLinkLocal(err error) []string {
 	return nil
 }
 
+// hintsForLogin says what to do when nobody was signed in to the console.
+func hintsForLogin(err error) (hints []string) {
+	const instead = "--stdout prints the sign-in URL, --clipboard copies it and --qr draws it, in place of opening a browser"
+	if e, ok := errors.AsType[*console.NoBrowserError](err); ok && e.Command == "" {
+		hints = append(hints, instead)
+	} else if ok {
+		hints = append(hints, "--browser and kura_browser of a profile take a program, or one of "+strings.Join(console.KnownBrowsers(), ", "))
+	}
+	if _, ok := errors.AsType[*console.MisfitError](err); ok {
+		hints = append(hints, "--container goes with firefox, --browser-profile with that and with chrome, chromium, edge, brave and vivaldi")
+	}
+	_, failed := errors.AsType[*console.BrowserError](err)
+	if _, silent := errors.AsType[*console.NotFetchedError](err); failed || silent {
+		hints = append(hints, "see what the browser says when you start it by hand, or choose one with --browser", instead)
+	}
+	if errors.Is(err, console.ErrNoClipboard) {
+		hints = append(hints, "install wl-copy, xclip or xsel; --stdout prints the URL")
+	}
+	if _, ok := errors.AsType[*console.SizeError](err); ok {
+		hints = append(hints, "make the letters smaller, or the window larger; --stdout prints the URL")
+	}
+	if errors.Is(err, console.ErrTooLong) {
+		hints = append(hints, "--stdout prints the URL")
+	}
+	if _, ok := errors.AsType[*console.PlaceError](err); ok {
+		hints = append(hints, "--region takes a name such as eu-west-1, --path what stands after the host in the URL of a page")
+	}
+	if _, ok := errors.AsType[*regionError](err); ok {
+		hints = append(hints, "give another --region, or correct region in the profile")
+	}
+	if _, ok := errors.AsType[*notUserError](err); ok {
+		hints = append(hints, "the root user signs in with its password; kura signs in users, and roles")
+	}
+	return hints
+}
+
 // hintWithoutTerminal says what does instead of a question.
 func hintWithoutTerminal(err error) string {
 	if _, ok := errors.AsType[*keyError](err); ok {
@@ -639,6 +680,12 @@ func hintForSource(e *mint.SourceError) string {
 func hintsForAWS(e *awsapi.Error) []string {
 	if e.Op == "sts:AssumeRoleWithWebIdentity" && e.Code != "" && e.Kind != awsapi.Throttled && e.Kind != awsapi.Unavailable {
 		return []string{"see that the token of web_identity_token_file or web_identity_token_process is a new one, and that the role trusts its issuer"}
+	}
+	if e.Op == awsapi.OpSigninToken && e.Kind == awsapi.Denied {
+		return []string{`"@kura clear" forgets old sessions; try again. A policy of the organisation may say from where one may sign in`}
+	}
+	if e.Op == "sts:GetFederationToken" && e.Kind == awsapi.Denied {
+		return []string{"the user's policies must allow sts:GetFederationToken; a profile with role_arn does without"}
 	}
 	switch e.Kind {
 	case awsapi.BadTokenCode:

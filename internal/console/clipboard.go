@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -18,9 +19,13 @@ import (
 // X and Wayland go on in the background then.
 const copyTimeout = 10 * time.Second
 
-// Copy puts a URL into the clipboard and returns where that is. Remote says that
-// the person sits at another machine. Then, and where there is no program for it,
-// the terminal is asked to do it (OSC 52), which is not told whether it did.
+// ErrNoClipboard says that there is neither a program that copies nor a terminal.
+var ErrNoClipboard = errors.New("there is no clipboard: no program for it, and no terminal")
+
+// Copy puts a URL into the clipboard and returns what did so. Remote says that the
+// person sits at another machine. Then, and where there is no program for it, the
+// terminal is asked to do it (OSC 52), which does not tell whether it did. It is
+// nil if there is none.
 func (s System) Copy(ctx context.Context, url cred.Secret, remote bool, terminal io.Writer) (where string, err error) {
 	if argv := s.copier(); argv != nil && !remote {
 		ctx, cancel := context.WithTimeout(ctx, copyTimeout)
@@ -33,6 +38,9 @@ func (s System) Copy(ctx context.Context, url cred.Secret, remote bool, terminal
 			return "", fmt.Errorf("copying to the clipboard: %s: %w", name, err)
 		}
 		return name, nil
+	}
+	if terminal == nil {
+		return "", ErrNoClipboard
 	}
 	_, err = io.WriteString(terminal, s.osc52(url.Reveal()))
 	return "the terminal", err

@@ -192,6 +192,9 @@ func (m *missingKeys) findings() []Finding {
 	return list
 }
 
+// ownSettings are those that this program alone knows.
+var ownSettings = []string{"kura_backend", "kura_browser", "kura_browser_profile", "kura_container"}
+
 // settings returns what is wrong with settings of a profile, beyond what keeps
 // it from having a chain.
 func (s *Setup) settings(name string) []Finding {
@@ -204,10 +207,10 @@ func (s *Setup) settings(name string) []Finding {
 			`write the ARN of the MFA device, arn:aws:iam::ACCOUNT:mfa/NAME; IAM shows it with the user's security credentials`})
 	}
 	for _, setting := range section.Names() {
-		if strings.HasPrefix(setting, "kura_") && setting != "kura_backend" {
+		if strings.HasPrefix(setting, "kura_") && !slices.Contains(ownSettings, setting) {
 			list = append(list, Finding{Warning,
 				fmt.Sprintf("profile %q has %s, and no setting is called so", name, setting),
-				at(s.Config, name, setting), "remove it, or write kura_backend"})
+				at(s.Config, name, setting), "remove it; there are " + strings.Join(ownSettings, ", ")})
 		}
 	}
 	if source := section.Get("mfa_source"); source != "" {
