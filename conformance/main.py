@@ -7,6 +7,7 @@ import sys
 
 import clients
 import interrupted
+import login
 import memory
 import onepassword
 import process
@@ -27,6 +28,7 @@ def main(work, *only):
     for program in ("kura", "aws-vault"):
         parts += [(vault.checks, program, tools), (traces.checks, program, tools)]
     parts += [(clients.checks, tools), (process.checks, tools), (onepassword.checks, tools), (session_cache.checks, tools), (refresh.checks, tools), (terminal.checks,), (memory.checks,), (interrupted.checks,)]
+    parts += [(login.checks, watcher)]
     parts += [(servers.checks,)]
     parts += [(traces.checks_of_arguments, watcher)]  # of all that has run before
     for checks, *about in parts:

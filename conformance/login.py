@@ -1,0 +1,99 @@
+"""R3.1: kura login opens the console in a real browser, signed in, and nobody else
+on the machine sees what signs in."""
+
+import os
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from stage import ACCOUNT, ROLE, SERIAL, Skipped, Stage, check, equal, lacks, matches, wait_until
+from traces import is_of
+
+CONFIG = f"""\
+[default]
+region = ap-northeast-1
+
+[profile dev]
+region = ap-northeast-1
+source_profile = default
+mfa_serial = {SERIAL}
+role_arn = {ROLE}/developer
+kura_browser_profile = Profile of dev
+"""
+
+PAGE = re.compile(r"http://127\.0\.0\.1:\d+/[A-Z2-7]{26}")
+
+
+def checks(work, watcher):
+    with Stage(work) as s:
+        s.prepare(CONFIG)
+        browser = Browser(s)
+
+        def login(*args, answers=()):
+            browser.need()
+            browser.page.unlink(missing_ok=True)
+            shown = s.run("kura", "login", *args, answers=answers)
+            lacks(shown, "SigninToken", *s.secrets())
+            return browser.shows()
+
+        with check("kura login default opens Chromium by itself, and the console shows the user, in the region of the profile"):
+            page = login("default", "--browser", "chromium")
+            matches(page, f"Signed in as arn:aws:sts::{ACCOUNT}:federated-user/oppara in ap-northeast-1 for 1h0m0s")
+            equal(s.sts_calls()[-2:], ["GetCallerIdentity", "GetFederationToken"])
+
+        with check("kura login dev s3 asks for the code, and the console shows the role, on the page of S3, in the browser's profile that dev names"):
+            page = login("dev", "s3", answers=s.for_code())
+            matches(page, f"Signed in as arn:aws:sts::{ACCOUNT}:assumed-role/developer/")
+            matches(page, r"destination https://ap-northeast-1\.console\.aws\.amazon\.com/s3/home\?region=ap-northeast-1,")
+            equal((browser.data / "Profile of dev").is_dir(), True, "the browser has such a profile:")
+
+        with check("kura login --auto-logout has Chromium sign out, and then in"):
+            login("dev", "--auto-logout")
+            wait_until(lambda: [call["Op"] for call in s.calls()][-3:] == ["getSigninToken", "logout", "login"], "it signs out, and in")
+
+        with check("Chromium was given addresses of this machine, and nothing is there when it has been there"):
+            browser.need()
+            addresses = {m for line in watcher.holding("--dump-dom") for m in PAGE.findall(line)}
+            equal(len(addresses), 4, "addresses in argument lists:")
+            for address in addresses:
+                try:
+                    equal(urllib.request.urlopen(address, timeout=5).status, None)
+                except urllib.error.URLError as e:
+                    matches(str(e), "refused")
+
+        with check("no argument list held a key, a sign-in token or the URL with it"):
+            browser.need()
+            tokens = [secret for secret in s.secrets() if secret.startswith("VCQg")]
+            equal(len(tokens), 3, "sign-in tokens:")
+            for text in ["SigninToken", *s.secrets()]:
+                equal(len(watcher.holding(text)), 0, "argument lists with a secret:")
+
+        with check("kura login --stdout prints the URL for those who want it"):
+            url = s.run("kura", "login", "dev", "--stdout").strip()
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as response:
+                matches(response.read().decode(), "Signed in as .*assumed-role/developer/")
+
+        browser.end()
+
+
+class Browser:
+    """The Chromium that run provides. It ends by itself when it has shown a page."""
+
+    def __init__(self, stage):
+        self.stage, self.data = stage, stage.dir / "chromium"
+        self.page = Path(f"{self.data}.page")
+        stage.env["CHROMIUM_DATA"] = str(self.data)
+
+    def need(self):
+        if not shutil.which("chromium"):
+            raise Skipped("there is no chromium")
+
+    def end(self):
+        """Waits until it has left its files alone."""
+        wait_until(lambda: not any(is_of(self.stage, pid) for pid in os.listdir("/proc")), "Chromium ends", 30)
+
+    def shows(self):
+        wait_until(self.page.exists, "Chromium shows a page", 30)
+        return self.page.read_text()
