@@ -25,8 +25,9 @@ import (
 
 const usage = `usage: fakeaws [--listen ADDRESS] [--state FILE] [--tls FILE] [--key-delay DURATION]
 
-Serves an emulated AWS: STS, IAM access keys and S3 listings, over the real
-protocols, with signatures, token codes, expiry and limits checked as AWS does.
+Serves an emulated AWS: STS, IAM access keys, S3 listings and the sign-in to the
+console, over the real protocols, with signatures, token codes, expiry and limits
+checked as AWS does.
 Prints its URL when it is ready and ends on SIGINT or SIGTERM. Clients reach it
 with AWS_ENDPOINT_URL.
 
