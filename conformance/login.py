@@ -76,23 +76,30 @@ def checks(work, watcher):
                 matches(response.read().decode(), "Signed in as .*assumed-role/developer/")
 
         browser.end()
+        with check("Firefox, too, is sent by the page to the console"):
+            browser.need("firefox")
+            s.env["BROWSER_DATA"] += "-firefox"
+            s.run("kura", "login", "default", "--browser", "firefox")
+            wait_until(lambda: [call["Op"] for call in s.calls()][-2:] == ["getSigninToken", "login"], "it signs in", 30)
+        browser.end()
 
 
 class Browser:
-    """The Chromium that run provides. It ends by itself when it has shown a page."""
+    """The browsers that run provides. They end by themselves when they have shown a
+    page."""
 
     def __init__(self, stage):
         self.stage, self.data = stage, stage.dir / "chromium"
         self.page = Path(f"{self.data}.page")
-        stage.env["CHROMIUM_DATA"] = str(self.data)
+        stage.env["BROWSER_DATA"] = str(self.data)
 
-    def need(self):
-        if not shutil.which("chromium"):
-            raise Skipped("there is no chromium")
+    def need(self, name="chromium"):
+        if not shutil.which(name):
+            raise Skipped(f"there is no {name}")
 
     def end(self):
         """Waits until it has left its files alone."""
-        wait_until(lambda: not any(is_of(self.stage, pid) for pid in os.listdir("/proc")), "Chromium ends", 30)
+        wait_until(lambda: not any(is_of(self.stage, pid) for pid in os.listdir("/proc")), "the browser ends", 30)
 
     def shows(self):
         wait_until(self.page.exists, "Chromium shows a page", 30)
