@@ -13,6 +13,7 @@ import onepassword
 import process
 import refresh
 import session_cache
+import shells
 import servers
 import terminal
 import traces
@@ -27,7 +28,7 @@ def main(work, *only):
     parts = []
     for program in ("kura", "aws-vault"):
         parts += [(vault.checks, program, tools), (traces.checks, program, tools)]
-    parts += [(clients.checks, tools), (process.checks, tools), (onepassword.checks, tools), (session_cache.checks, tools), (refresh.checks, tools), (terminal.checks,), (memory.checks,), (interrupted.checks,)]
+    parts += [(clients.checks, tools), (process.checks, tools), (onepassword.checks, tools), (session_cache.checks, tools), (refresh.checks, tools), (terminal.checks,), (shells.checks,), (memory.checks,), (interrupted.checks,)]
     parts += [(login.checks, watcher)]
     parts += [(servers.checks,)]
     parts += [(traces.checks_of_arguments, watcher)]  # of all that has run before

@@ -11,6 +11,7 @@ package awsconfig
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -197,6 +198,22 @@ func (f *File) Profiles() []string {
 		}
 	}
 	return names
+}
+
+// Values returns the values that a setting has in profiles, each once, in the
+// order of the file.
+func (f *File) Values(name string) []string {
+	var values []string
+	for _, p := range f.parts {
+		if p.kind != kindProfile && p.kind != kindDefault {
+			continue
+		}
+		section, _ := f.read([]part{p})
+		if value := section.Get(name); value != "" && !slices.Contains(values, value) {
+			values = append(values, value)
+		}
+	}
+	return values
 }
 
 // Profile returns the section of a profile, and whether there is one. Sections

@@ -146,6 +146,10 @@ func TestFile(t *testing.T) {
 			t.Errorf("Profiles = %q, want %q", got, want)
 		}
 
+		if got, want := f.Values("Region"), []string{"us-east-1", "eu-west-1", "x", "eu-west-2"}; !slices.Equal(got, want) {
+			t.Errorf("Values = %q, want %q", got, want)
+		}
+
 		dev, ok := f.Profile("dev")
 		if !ok {
 			t.Error("there is no profile dev")

@@ -87,7 +87,8 @@ type app struct {
 	opened    map[string]*vault // by spec
 	undecided *vault
 
-	negations bool // a --no- flag is given, so the flags need such forms
+	negations  bool // a --no- flag is given, so the flags need such forms
+	completing bool // a shell asks what may come next
 }
 
 // commands are the commands in the order of help. Only those that are needed
@@ -114,6 +115,7 @@ var commands = []struct {
 	{"doctor", doctorCommand},
 	{"lock", lockCommand},
 	{"store", storeCommand},
+	{"completion", completionCommand},
 	{"version", versionCommand},
 	{writeSessionName, writeSessionCommand},
 }
@@ -183,6 +185,7 @@ session credentials from them, and hands those to the commands that need them.`,
 		return &usageError{msg: err.Error(), command: c.CommandPath()}
 	})
 	a.negations = slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--no-") })
+	a.completing = len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
 	a.global.declare(root.PersistentFlags())
 	a.strict(root.PersistentFlags())
 	for _, c := range commands {
@@ -197,6 +200,10 @@ session credentials from them, and hands those to the commands that need them.`,
 		root.AddCommand(a.prepare(c.make(a)))
 	}
 	root.SetHelpCommand(a.helpCommand())
+	root.CompletionOptions.DisableDefaultCmd = true
+	if a.completing {
+		a.completeFlags(root)
+	}
 	return root
 }
 
@@ -307,18 +314,6 @@ func atMost(n int) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-// completeProfiles completes the first argument with the names of profiles.
-func (a *app) completeProfiles(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	config, err := a.config()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	return config.Profiles(), cobra.ShellCompDirectiveNoFileComp
 }
 
 // A logHandler prints records as the program's other messages are printed.

@@ -66,12 +66,11 @@ func testRoot() *cobra.Command {
 	return a.root(nil)
 }
 
-// documented returns a command and those below it that have a page: all but
-// those that package cobra brings.
+// documented returns a command and those below it that have a page.
 func documented(c *cobra.Command) []*cobra.Command {
 	all := []*cobra.Command{c}
 	for _, sub := range c.Commands() {
-		if !sub.Hidden && sub.Name() != "help" && sub.Name() != "completion" {
+		if !sub.Hidden && sub.Name() != "help" {
 			all = append(all, documented(sub)...)
 		}
 	}

@@ -66,14 +66,16 @@ func (n negation) Set(s string) error {
 
 // strict gives the flags of fs aws-vault's manners: each but lists may be given
 // once, and each that is on or off has a hidden --no- form. These are made only
-// where one is given.
+// where one is given. For completion package cobra reads a command line twice.
 func (a *app) strict(fs *pflag.FlagSet) {
 	var negated []*pflag.Flag
 	fs.VisitAll(func(f *pflag.Flag) {
 		if _, list := f.Value.(pflag.SliceValue); list || f.Name == "help" {
 			return
 		}
-		f.Value = &once{Value: f.Value, name: f.Name}
+		if !a.completing {
+			f.Value = &once{Value: f.Value, name: f.Name}
+		}
 		if a.negations && f.Value.Type() == "bool" {
 			negated = append(negated, f)
 		}

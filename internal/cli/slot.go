@@ -122,7 +122,8 @@ func slotRemoveCommand(a *app) *cobra.Command {
 		Long: `Remove removes a slot. The last one that can open the store stays. Somebody who
 has copied the slot's file, and knows what opens it, can still open such copies
 of the store as he has.`,
-		Args: exactly("name"),
+		Args:              exactly("name"),
+		ValidArgsFunction: a.completeSlots,
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.fileStore()
 			if err != nil {
