@@ -3,6 +3,7 @@ package durable_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -181,5 +182,30 @@ func TestReadFileOfSomethingElse(t *testing.T) {
 	}
 	if _, err := durable.ReadFile(dir, 5); !errors.Is(err, durable.ErrNotRegular) {
 		t.Errorf("ReadFile of a directory: %v, want ErrNotRegular", err)
+	}
+}
+
+func TestAppendLog(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log")
+	read := func(name string) string {
+		text, err := os.ReadFile(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for i := range 7 {
+		if err := durable.AppendLog(name, fmt.Sprintf("line %d\n", i), 20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := read(durable.Former(name))+"|"+read(name), "line 3\nline 4\nline 5\n|line 6\n"; got != want {
+		t.Errorf("the log is %q, want %q", got, want)
+	}
+	if err := durable.AppendLog(t.TempDir(), "line\n", 20); err == nil {
+		t.Error("a line was added to a directory")
+	}
+	if err := durable.AppendLog(filepath.Join(name, "none"), "line\n", 20); err == nil {
+		t.Error("a line was added below a file")
 	}
 }
