@@ -25,6 +25,7 @@ type terminal struct {
 	yields  bool // see Yielding
 	signals chan os.Signal
 	mode    *unix.Termios // while typing
+	stale   bool          // others may have written to the terminal
 }
 
 func open() (*terminal, error) {
@@ -115,45 +116,47 @@ func (t *terminal) set() error {
 
 func (t *terminal) key(ctx context.Context) (byte, error) {
 	for {
-		select {
-		case s := <-t.signals:
-			if err := t.heard(s); err != nil {
-				return 0, err
-			}
-		case <-ctx.Done():
-			return 0, canceled(ctx)
-		default:
-		}
-		var b byte
-		var ok bool
-		err := t.unstopped(func() (err error) {
-			b, ok, err = t.poll()
-			return err
-		})
-		switch {
-		case errors.Is(err, ErrTaken):
-			// A job that was stopped and continues finds the terminal as its shell
-			// has left it, some time before it hears of that.
-			select {
-			case s := <-t.signals:
-				if err := t.heard(s); err != nil {
-					return 0, err
-				}
-			case <-time.After(100 * time.Millisecond):
-				return 0, err
-			}
-		case err != nil:
-			// Linux takes the terminal away before it says so by a signal, which
-			// must not find the process without a handler.
-			select {
-			case <-t.signals:
-			case <-time.After(500 * time.Millisecond):
-			}
-			return 0, fmt.Errorf("%w: reading from the terminal: %w", ErrCanceled, err)
-		case ok:
-			return b, nil
+		b, ok, err := t.next(ctx, 100*time.Millisecond)
+		if ok || err != nil {
+			return b, err
 		}
 	}
+}
+
+// next implements keys.
+func (t *terminal) next(ctx context.Context, while time.Duration) (b byte, ok bool, err error) {
+	select {
+	case s := <-t.signals:
+		if err := t.heard(s); err != nil {
+			return 0, false, err
+		}
+	case <-ctx.Done():
+		return 0, false, canceled(ctx)
+	default:
+	}
+	err = t.unstopped(func() (err error) {
+		b, ok, err = t.poll(while)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrTaken):
+		// A job that was stopped and continues finds the terminal as its shell
+		// has left it, some time before it hears of that.
+		select {
+		case s := <-t.signals:
+			return 0, false, t.heard(s)
+		case <-time.After(100 * time.Millisecond):
+		}
+	case err != nil:
+		// Linux takes the terminal away before it says so by a signal, which
+		// must not find the process without a handler.
+		select {
+		case <-t.signals:
+		case <-time.After(500 * time.Millisecond):
+		}
+		err = fmt.Errorf("%w: reading from the terminal: %w", ErrCanceled, err)
+	}
+	return b, ok, err
 }
 
 // heard returns the error by which a signal ends the question, if it does.
@@ -162,17 +165,30 @@ func (t *terminal) heard(s os.Signal) error {
 		return ErrCanceled
 	}
 	// The shell has had the terminal and may have left it showing what is typed.
+	t.stale = true
 	if err := t.set(); errors.Is(err, ErrTaken) {
 		return err
 	}
 	return nil
 }
 
-// poll returns a byte that was typed, or false after a tenth of a second.
-func (t *terminal) poll() (b byte, ok bool, err error) {
+// size returns the columns and rows of the terminal. Some do not know.
+func (t *terminal) size() (columns, rows int) {
+	size, err := unix.IoctlGetWinsize(t.fd, unix.TIOCGWINSZ)
+	if err != nil || size.Col == 0 || size.Row == 0 {
+		return 80, 24
+	}
+	return int(size.Col), int(size.Row)
+}
+
+// Draws reports whether Show works on a terminal that TERM says so of.
+func Draws(term string) bool { return term != "" && term != "dumb" }
+
+// poll returns a byte that was typed, or false after a while.
+func (t *terminal) poll(while time.Duration) (b byte, ok bool, err error) {
 	var ready unix.FdSet
 	ready.Set(t.fd)
-	timeout := unix.NsecToTimeval(int64(100 * time.Millisecond))
+	timeout := unix.NsecToTimeval(int64(while))
 	if _, err := unix.Select(t.fd+1, &ready, nil, nil, &timeout); err != nil {
 		return 0, false, unlessInterrupted(err)
 	}

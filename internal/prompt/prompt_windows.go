@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -15,6 +16,7 @@ import (
 type terminal struct {
 	in, out *os.File
 	yields  bool   // makes no difference: nothing is stopped here
+	stale   bool   // never: no other has the console
 	typed   []byte // of a character that takes several bytes, those not yet returned
 }
 
@@ -24,11 +26,11 @@ type keyResult struct {
 }
 
 // reading has a value while a goroutine waits for a key, which it then puts into
-// keys. Nothing ends a read of the console that waits, so that of a question which
+// pressed. Nothing ends a read of the console that waits, so that of a question which
 // was taken back is the first of the next one.
 var (
 	reading = make(chan struct{}, 1)
-	keys    = make(chan keyResult, 1)
+	pressed = make(chan keyResult, 1)
 )
 
 func open() (*terminal, error) {
@@ -74,7 +76,7 @@ func (t *terminal) typing() (restore func(), err error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoTerminal, err)
 	}
 	select {
-	case <-keys: // pressed when nothing was asked
+	case <-pressed: // pressed when nothing was asked
 		<-reading
 	default:
 	}
@@ -90,12 +92,12 @@ func (t *terminal) key(ctx context.Context) (byte, error) {
 			console := windows.Handle(t.in.Fd())
 			go func() {
 				r, err := readRune(console)
-				keys <- keyResult{r, err}
+				pressed <- keyResult{r, err}
 			}()
 		default: // another still waits
 		}
 		select {
-		case k := <-keys:
+		case k := <-pressed:
 			<-reading
 			if k.err != nil {
 				return 0, k.err
@@ -130,6 +132,18 @@ func readRune(console windows.Handle) (rune, error) {
 		}
 	}
 }
+
+// next implements keys, but waits for as long as it takes: nothing ends a read of
+// the console. So Show is of no use here.
+func (t *terminal) next(ctx context.Context, _ time.Duration) (byte, bool, error) {
+	b, err := t.key(ctx)
+	return b, err == nil, err
+}
+
+func (t *terminal) size() (columns, rows int) { return 80, 24 }
+
+// Draws reports whether Show works on a terminal that TERM says so of.
+func Draws(string) bool { return false }
 
 func (t *terminal) flush() { _ = windows.FlushConsoleInputBuffer(windows.Handle(t.in.Fd())) }
 

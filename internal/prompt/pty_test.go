@@ -139,6 +139,13 @@ func helper(what string) {
 		ready.Close()
 		cmd.Wait()
 		show("", err)
+	case "ask-picture", "ask-picture-line":
+		var l letters
+		err := Show(ctx, &l)
+		show(l, err)
+		if what == "ask-picture-line" {
+			show(Line(ctx, "Name: "))
+		}
 	case "ask-name":
 		show(Name(), nil)
 	}
@@ -179,6 +186,9 @@ func startSession(t *testing.T, what, typedAhead string) *session {
 	if s.before, err = term.GetState(int(tty.Fd())); err != nil {
 		t.Fatal(err)
 	}
+	if err := pty.Setsize(tty, &pty.Winsize{Cols: 80, Rows: 24}); err != nil {
+		t.Fatal(err)
+	}
 	ptm.WriteString(typedAhead)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
@@ -216,6 +226,15 @@ func (s *session) enter(keys string) { s.ptm.WriteString(keys) }
 // is as it was.
 func (s *session) end(stdout, screen string) {
 	s.t.Helper()
+	s.endShowing(stdout, "")
+	if s.screen.String() != screen {
+		s.t.Errorf("screen %q, want %q", s.screen.String(), screen)
+	}
+}
+
+// endShowing is end for a screen of which only the last is of interest.
+func (s *session) endShowing(stdout, last string) {
+	s.t.Helper()
 	s.cmd.Wait()
 	after, err := term.GetState(int(s.tty.Fd()))
 	if err != nil || !reflect.DeepEqual(after, s.before) {
@@ -231,8 +250,8 @@ func (s *session) end(stdout, screen string) {
 			break
 		}
 	}
-	if s.stdout.String() != stdout || s.screen.String() != screen {
-		s.t.Errorf("answer %q, screen %q, want %q, %q", s.stdout.String(), s.screen.String(), stdout, screen)
+	if s.stdout.String() != stdout || !strings.HasSuffix(s.screen.String(), last) {
+		s.t.Errorf("answer %q, screen %q, want %q, %q", s.stdout.String(), s.screen.String(), stdout, last)
 	}
 }
 
@@ -410,4 +429,55 @@ func TestNoTerminal(t *testing.T) {
 			t.Errorf("%s without a terminal: %q, %v, want %q", what, out, err, want)
 		}
 	}
+}
+
+// letters is a picture of what was typed, a line a key.
+type letters []string
+
+func (l *letters) Lines(columns, rows int) []string {
+	return append([]string{fmt.Sprintf("%dx%d", columns, rows)}, *l...)
+}
+
+func (l *letters) Key(key string) (bool, error) {
+	if key == "x" {
+		return false, ErrCanceled
+	}
+	*l = append(*l, fmt.Sprintf("%q", key))
+	return key == "\n", nil
+}
+
+func TestShow(t *testing.T) {
+	first := "\r80x24\x1b[K\x1b[J\r80x24"
+	for _, c := range []struct{ typed, stdout string }{
+		{"a\r", `["a" "\n"]` + answered},
+		{"本\x1b[A\x1bOB\x1b[15~\x1bq\r", `["本" "\x1b[A" "\x1bOB" "\x1b[15~" "\x1bq" "\n"]` + answered},
+		{"\xff\r", `["\xff" "\n"]` + answered},
+		{"ax", `["a"]` + refused},
+	} {
+		s := startSession(t, "ask-picture", "")
+		s.see(first, 1)
+		s.enter(c.typed)
+		s.endShowing(c.stdout, "\r\x1b[J")
+	}
+
+	// Esc alone is a key when nothing follows for a while, and what is typed
+	// after the last key is another's.
+	s := startSession(t, "ask-picture-line", "")
+	s.see(first, 1)
+	s.enter("\x1b")
+	s.see(`"\x1b"`, 1)
+	s.enter("[A\rrest\n")
+	s.endShowing(`["\x1b" "[" "A" "\n"]`+answered+"rest"+answered, "\r\x1b[JName: rest\r\n")
+
+	// A signal, and another size.
+	s = startSession(t, "ask-picture", "")
+	s.see(first, 1)
+	if err := pty.Setsize(s.tty, &pty.Winsize{Cols: 40, Rows: 10}); err != nil {
+		t.Fatal(err)
+	}
+	s.see("\r40x10", 1)
+	s.cmd.Process.Signal(syscall.SIGCONT)
+	s.see("\r40x10", 3)
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	s.endShowing("[]"+refused, "\r\x1b[J")
 }
