@@ -24,6 +24,7 @@ var layers = map[string][]string{
 	"harden":          {},
 	"unlocked":        {},
 	"width":           {},
+	"pick":            {"width"},
 	"store":           {},
 	"store/file":      {"durable", "store", "unlocked"},
 	"store/storetest": {"store"},
@@ -68,7 +69,7 @@ var layers = map[string][]string{
 	"store/onepassword": {"cred", "onepassword", "store"},
 
 	"cli": {"awsapi", "awsconfig", "backup", "chain", "console", "cred", "deliver", "doctor", "durable", "foreign", "harden", "linklocal", "mfa", "mint",
-		"onepassword", "peer", "prompt", "serve", "setup", "shell", "store", "store/all", "store/file", "transfer", "unlocked", "width"},
+		"onepassword", "peer", "pick", "prompt", "serve", "setup", "shell", "store", "store/all", "store/file", "transfer", "unlocked", "width"},
 }
 
 // testOnly are the packages that no part of the program may import.
