@@ -50,7 +50,7 @@ func execCommand(a *app) *cobra.Command {
 		Short: "run a command with the credentials of a profile",
 		Long: `Exec runs COMMAND with session credentials of PROFILE in its environment.
 Without COMMAND it runs your shell, without PROFILE it takes that of
-AWS_PROFILE.
+AWS_PROFILE or lets you choose one on the terminal.
 
 On Unix COMMAND takes the place of kura: its exit status, signals and terminal
 are its own. The status is 127 if COMMAND is not found, 126 if it can't be run
@@ -75,11 +75,17 @@ it, five minutes before, what to type elsewhere.`,
 		if profile == "" {
 			profile = a.Getenv("AWS_PROFILE")
 		}
-		if profile == "" {
-			return usagef("required argument %q not provided, and AWS_PROFILE is not set", "profile")
-		}
 		if err := s.check(&o, asJSON); err != nil {
 			return err
+		}
+		if profile == "" {
+			err := usagef("required argument %q not provided, and AWS_PROFILE is not set", "profile")
+			if named := len(args) > 0 && c.ArgsLenAtDash() != 0; !named {
+				profile, err = a.pickProfile(c.Context(), err)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		switch {
 		case asJSON:
@@ -125,6 +131,7 @@ func (a *app) exec(ctx context.Context, profile string, argv []string, o *mintFl
 		CABundle:    c.CABundle,
 		Credentials: credentials,
 	})
+	a.used(profile)
 	a.shareSessions() // what follows takes the place of this process
 	status, err := deliver.Exec(ctx, argv, env, a.restore)
 	if err != nil {

@@ -15,16 +15,16 @@ func exportCommand(a *app) *cobra.Command {
 	var o mintFlags
 	format := "env"
 	c := &cobra.Command{
-		Use:   "export PROFILE",
+		Use:   "export [PROFILE]",
 		Short: "print the credentials of a profile",
 		Long: `Export prints credentials of PROFILE for a program that can't be run by exec.
 What is printed is a secret: it is meant for a pipe or for eval, not for a
-file.
+file. Without PROFILE you choose one on the terminal.
 
 The formats are env, export-env (for eval in sh, bash and zsh), fish,
 powershell, dotenv, json (as credential-process does it) and ini (a section of
 a credentials file).`,
-		Args:              exactly("profile"),
+		Args:              atMost(1),
 		ValidArgsFunction: a.completeProfiles,
 	}
 	o.declare(c.Flags())
@@ -33,10 +33,14 @@ a credentials file).`,
 		if !slices.Contains(deliver.Formats(), format) {
 			return usagef("--format must be one of %s, got %q", strings.Join(deliver.Formats(), ", "), format)
 		}
-		if format == "json" {
-			return a.credentialProcess(c.Context(), args[0], &o)
+		profile, err := a.profileArg(c.Context(), args)
+		if err != nil {
+			return err
 		}
-		return a.export(c.Context(), args[0], format, &o)
+		if format == "json" {
+			return a.credentialProcess(c.Context(), profile, &o)
+		}
+		return a.export(c.Context(), profile, format, &o)
 	}
 	return c
 }
@@ -51,6 +55,7 @@ func (a *app) export(ctx context.Context, profile, format string, o *mintFlags) 
 		return fmt.Errorf("exporting %q: %w", profile, err)
 	}
 	_, err = a.Stdout.Write(out)
+	a.used(profile)
 	a.shareSessions()
 	return err
 }

@@ -198,7 +198,7 @@ func (a *app) login(ctx context.Context, profile, to string, o *loginFlags) erro
 		return err
 	}
 	url := site.SignIn(token, page)
-	a.shareSession()
+	a.shareSessions()
 	if to == "" {
 		return a.openConsole(ctx, url, site, commands, o.autoLogout)
 	}

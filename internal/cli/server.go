@@ -126,6 +126,7 @@ func (a *app) execServed(ctx context.Context, profile string, argv []string, o *
 	}
 	defer func() { stop(); k.Wait() }()
 	a.serving.Store(true)
+	a.used(profile)
 	a.shareSessions()
 	beSmall()
 	dir := &runDir{a: a}
