@@ -221,6 +221,15 @@ func (f *File) Values(name string) []string {
 // "[profile default]" replaces "[default]" as a whole.
 func (f *File) Profile(name string) (Section, bool) { return f.read(f.profile(name)) }
 
+// ProfileLine returns the line at which a profile begins, counted from 1, or 0
+// when there is none. Of several sections it is the first.
+func (f *File) ProfileLine(name string) int {
+	if parts := f.profile(name); parts != nil {
+		return parts[0].line
+	}
+	return 0
+}
+
 // SSOSession returns the section "[sso-session name]".
 func (f *File) SSOSession(name string) (Section, bool) { return f.read(f.find(kindSSOSession, name)) }
 

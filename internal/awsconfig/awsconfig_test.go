@@ -150,6 +150,10 @@ func TestFile(t *testing.T) {
 			t.Errorf("Values = %q, want %q", got, want)
 		}
 
+		if got := []int{f.ProfileLine("dev"), f.ProfileLine("default"), f.ProfileLine("none")}; !slices.Equal(got, []int{6, 2, 0}) {
+			t.Errorf("ProfileLine = %d, want 6, 2 and 0", got)
+		}
+
 		dev, ok := f.Profile("dev")
 		if !ok {
 			t.Error("there is no profile dev")

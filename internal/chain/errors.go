@@ -82,9 +82,9 @@ func (p *profile) missing(name string) error {
 	return &SettingError{Profile: p.name, Setting: name, Msg: "not set"}
 }
 
-// near returns up to three of names that someone may have meant by name, best
+// Near returns up to three of names that someone may have meant by name, best
 // first: those that differ in case, in an edit or two, or in their ending.
-func near(names []string, name string) []string {
+func Near(names []string, name string) []string {
 	type candidate struct {
 		name string
 		cost int

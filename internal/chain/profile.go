@@ -53,7 +53,7 @@ func newProfile(f *awsconfig.File, name string, o Overrides) (*profile, error) {
 			return p, nil
 		}
 		if !ok {
-			return nil, &NotFoundError{next, via, "include_profile", near(f.Profiles(), next)}
+			return nil, &NotFoundError{next, via, "include_profile", Near(f.Profiles(), next)}
 		}
 		p.sections = append(p.sections, section{next, s})
 		included = append(included, next)

@@ -88,7 +88,7 @@ func sourcePath(f *awsconfig.File, name string, o Overrides) ([]*profile, error)
 			return nil, err
 		}
 		if !p.configured && !p.stored() {
-			e := &NotFoundError{Profile: name, Via: via, Near: near(f.Profiles(), name)}
+			e := &NotFoundError{Profile: name, Via: via, Near: Near(f.Profiles(), name)}
 			if via != "" {
 				e.Setting = "source_profile"
 			}

@@ -92,15 +92,20 @@ func (g *globalFlags) declare(fs *pflag.FlagSet) {
 
 // config reads the AWS config file. One that is not there is an empty one.
 func (a *app) config() (*awsconfig.File, error) {
-	name := a.expandHome(a.Getenv("AWS_CONFIG_FILE"))
-	if name == "" {
-		name = filepath.Join(a.home(), ".aws", "config")
-	}
+	name := a.configFile()
 	text, err := readText(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, &configError{name, err}
 	}
 	return awsconfig.Parse(name, text)
+}
+
+// configFile returns the name of the AWS config file.
+func (a *app) configFile() string {
+	if name := a.expandHome(a.Getenv("AWS_CONFIG_FILE")); name != "" {
+		return name
+	}
+	return filepath.Join(a.home(), ".aws", "config")
 }
 
 // readText is os.ReadFile for text. It makes no second copy of a large file to

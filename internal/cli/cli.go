@@ -112,6 +112,7 @@ var commands = []struct {
 	{"backup", backupCommand},
 	{"restore", restoreCommand},
 	{"backends", backendsCommand},
+	{"config", configCommand},
 	{"doctor", doctorCommand},
 	{"lock", lockCommand},
 	{"store", storeCommand},

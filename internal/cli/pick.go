@@ -137,11 +137,7 @@ func (a *app) choices(config *awsconfig.File) []pick.Item {
 // about says in a few words what a profile is: account, role, region, and how
 // long its session is good for.
 func about(s awsconfig.Section, left time.Duration) string {
-	account, role := s.Get("sso_account_id"), s.Get("sso_role_name")
-	if arn := strings.SplitN(s.Get("role_arn"), ":", 6); len(arn) == 6 {
-		account, role = arn[4], arn[5][strings.LastIndexByte(arn[5], '/')+1:]
-	}
-	words := []string{account, role, s.Get("region")}
+	words := []string{roleOf(s), s.Get("region")}
 	if left >= time.Minute {
 		text := left.Truncate(time.Minute).String()
 		words = append(words, strings.TrimSuffix(text, "0s")+" left")

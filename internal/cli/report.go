@@ -200,6 +200,7 @@ func (a *app) explain(err error) (status int, hints []string) {
 	if _, ok := errors.AsType[*refusedKeyError](err); ok {
 		hint("type it again, or wait a few seconds if the key is new; --no-verify stores it all the same")
 	}
+	hints = append(hints, hintsForConfig(err)...)
 	trouble, _ := all.Diagnose(err)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, prompt.ErrCanceled):
@@ -303,6 +304,30 @@ func (a *app) explain(err error) (status int, hints []string) {
 	hints = append(hints, hintsForLinkLocal(err)...)
 	hints = append(hints, hintsForLogin(err)...)
 	return status, hints
+}
+
+// hintsForConfig says what to do when the config file can't be changed as it was
+// to be.
+func hintsForConfig(err error) []string {
+	if e, ok := errors.AsType[*neededError](err); ok {
+		return []string{fmt.Sprintf(`"@kura config set %s source_profile=..." gives it another source; --force removes the profile all the same`, shellWord(e.users[0]))}
+	}
+	if e, ok := errors.AsType[*noSettingError](err); ok {
+		if len(e.near) > 0 {
+			return []string{fmt.Sprintf("did you mean %s?", strings.Join(quoted(e.near), " or "))}
+		}
+		return []string{fmt.Sprintf(`"@kura config show %s" shows them`, shellWord(e.profile))}
+	}
+	if e, ok := errors.AsType[*secretSettingError](err); ok {
+		return []string{fmt.Sprintf(`"@kura add %s" asks for the key and stores it; a secret that was typed on a command line is in the shell's history: replace that key`, shellWord(e.profile))}
+	}
+	if _, ok := errors.AsType[*editorError](err); ok {
+		return []string{"VISUAL or EDITOR names the editor to run"}
+	}
+	if errors.Is(err, awsconfig.ErrProfileExists) {
+		return []string{`"@kura config set" changes its settings, "@kura config show" shows them`}
+	}
+	return nil
 }
 
 // hintForBackend says what else there is when a store does not work.
