@@ -103,6 +103,7 @@ var commands = []struct {
 	{"exec", execCommand},
 	{"export", exportCommand},
 	{"login", loginCommand},
+	{"switch", switchCommand},
 	{"credential-process", credentialProcessCommand},
 	{"serve", serveCommand},
 	{"clear", clearCommand},
@@ -117,6 +118,7 @@ var commands = []struct {
 	{"lock", lockCommand},
 	{"store", storeCommand},
 	{"completion", completionCommand},
+	{"init", initCommand},
 	{"version", versionCommand},
 	{writeSessionName, writeSessionCommand},
 }

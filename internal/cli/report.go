@@ -201,6 +201,12 @@ func (a *app) explain(err error) (status int, hints []string) {
 		hint("type it again, or wait a few seconds if the key is new; --no-verify stores it all the same")
 	}
 	hints = append(hints, hintsForConfig(err)...)
+	if e, ok := errors.AsType[*noHookError](err); ok {
+		hint("%s", hintForHook(e.shell))
+	}
+	if errors.Is(err, errNotSwitched) {
+		hint(`"@kura switch PROFILE" does so; a shell below one that was switched leaves with "exit"`)
+	}
 	trouble, _ := all.Diagnose(err)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, prompt.ErrCanceled):
@@ -328,6 +334,17 @@ func hintsForConfig(err error) []string {
 		return []string{`"@kura config set" changes its settings, "@kura config show" shows them`}
 	}
 	return nil
+}
+
+// hintForHook says how a shell gets the function that switch needs.
+func hintForHook(shell string) string {
+	switch shell {
+	case "bash", "zsh":
+		return fmt.Sprintf(`put this into ~/.%src, and type it here for this shell: eval "$(@kura init %s)"`, shell, shell)
+	case "fish":
+		return "put this into ~/.config/fish/config.fish, and type it here for this shell: @kura init fish | source"
+	}
+	return `"@kura init --help" shows the line for the start-up file of your shell; "@kura exec PROFILE" starts a shell below this one`
 }
 
 // hintForBackend says what else there is when a store does not work.

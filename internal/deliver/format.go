@@ -35,14 +35,11 @@ func Format(format, profile, region string, c cred.Credentials) ([]byte, error) 
 		})
 	case "fish":
 		return variables(region, c, func(name, value string) (string, error) {
-			quoted := strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value)
-			return "set -gx " + name + " '" + quoted + "'", printable(name, value)
+			return "set -gx " + name + " '" + fishQuoted(value) + "'", printable(name, value)
 		})
 	case "powershell":
 		return variables(region, c, func(name, value string) (string, error) {
-			// PowerShell ends a quoted text at a typographic quote, too.
-			quoted := strings.NewReplacer("'", "''", "‘", "‘‘", "’", "’’", "‚", "‚‚", "‛", "‛‛").Replace(value)
-			return "$Env:" + name + " = '" + quoted + "'", printable(name, value)
+			return "$Env:" + name + " = '" + powerShellQuoted(value) + "'", printable(name, value)
 		})
 	case "dotenv":
 		return variables(region, c, func(name, value string) (string, error) {
