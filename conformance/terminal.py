@@ -1,9 +1,24 @@
 """A command at the terminal is as if kura were not there, and so is the
 terminal after it."""
 
+import json
+import re
 import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
 
-from stage import Skipped, Stage, check, equal, foreground, matches, wait_until
+from stage import SERIAL, Skipped, Stage, check, equal, foreground, matches, wait_until
+
+# A profile whose session takes a code each time.
+CONFIG = f"""\
+[default]
+region = ap-northeast-1
+
+[profile dev]
+source_profile = default
+mfa_serial = {SERIAL}
+"""
 
 
 class Shell:
@@ -109,6 +124,71 @@ def checks(work):
                 sh.terminal.type("q")
                 sh.terminal.expect(r"\$ $")
                 equal(sh.line("stty -g"), before)
+
+    with Stage(work) as s:
+        s.prepare(CONFIG)
+        s.env.update({"AWS_MIN_TTL": "1s", "TERM": "dumb"})
+        with check("beside a subshell nothing is asked when the session is about to end: kura says once what to type, and what is typed there renews it"):
+            short_session(s)
+            with Shell(s) as sh:
+                sh.start("kura exec dev --server -- bash --norc --noprofile -i")
+                sh.terminal.expect(r"^\$ ")
+                before = sh.line("stty -g")
+                url, token = sh.line("echo $AWS_CONTAINER_CREDENTIALS_FULL_URI $AWS_CONTAINER_AUTHORIZATION_TOKEN").split()
+                key = fetch(url, token)
+                line = sh.terminal.expect(r'is not renewed: .*; "(kura exec dev .* true)", in any terminal, renews the session$')[1]
+                equal(fetch(url, token), key, "while it lasts the key is")
+                sh.start(line)
+                sh.terminal.answer(*[part() if callable(part) else part for part in s.for_code()[0]])
+                sh.terminal.expect("kura: the session of .* is renewed, until .*\n")
+                if fetch(url, token) == key:
+                    raise ValueError("the key is the same")
+                equal(sh.line("stty -g"), before)
+                equal(len(re.findall("kura: (the|there is no) session", sh.terminal.text)), 2, "of notices there are")
+                sh.start("exit")
+                equal(sh.output().splitlines()[-1:], ["exit"])
+        with check("kura serve asks on its terminal; moved to the background it goes on, takes the question back and asks again after fg"):
+            short_session(s)
+            with Shell(s) as sh:
+                before = sh.line("stty -g")
+                sh.start("kura serve dev")
+                url = sh.terminal.expect("URI=(.*)$")[1]
+                token = Path(sh.terminal.expect("FILE=(.*)$")[1]).read_text()
+                key = fetch(url, token)
+                sh.terminal.expect("^Enter MFA code")
+                sh.terminal.type("\x1a")
+                matches(sh.output(), "Stopped")
+                sh.start("bg")
+                sh.terminal.expect("kura: the terminal is in use by another program: the MFA code of .* is asked for when it is free again$")
+                sh.terminal.type("\n")  # for a new prompt
+                sh.output()
+                matches(sh.line("jobs"), "Running +kura serve dev")
+                equal(sh.line("stty -g"), before)
+                sh.start("fg")
+                sh.terminal.expect("^Enter MFA code .*: ")
+                sh.terminal.type(s.code() + "\r")
+                wait_until(lambda: fetch(url, token) not in ("", key), "the new session is served")
+                sh.terminal.type("\x03")
+                sh.terminal.expect(r"\$ $")
+                equal(sh.line("stty -g"), before)
+
+
+def short_session(stage):
+    """Begins a session that is good for some seconds. The next one lasts."""
+    stage.run("kura", "clear")
+    stage.get("sessions?limit=14s", "POST")
+    stage.run("kura", "exec", "dev", "--", "true", answers=stage.for_code())
+    stage.get("sessions?limit=0s", "POST")
+
+
+def fetch(url, token):
+    """The ID of the key that a server hands out, or "" if that has ended."""
+    request = urllib.request.Request(url, headers={"Authorization": token})
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as response:
+            return json.load(response)["AccessKeyId"]
+    except urllib.error.HTTPError:
+        return ""
 
 
 def interrupt(stage, line, questions):

@@ -214,7 +214,7 @@ func (s *switcher) to(ctx context.Context, profile string, o *mintFlags) error {
 		return err
 	}
 	a.used(profile)
-	a.shareSession()
+	a.shareSessions()
 	return nil
 }
 
