@@ -6,7 +6,7 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # The race detector needs a C compiler; Go says whether it has found one.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help demo test conformance lint bench docs build clean
+.PHONY: help demo test conformance lint bench docs build install clean
 
 help:
 	@echo 'make demo         watch it work, against an emulated AWS (half a minute)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench        what it costs, beside what it is compared with'
 	@echo 'make docs         write the generated pages of docs/ anew'
 	@echo 'make build        bin/kura, static and stripped'
+	@echo 'make install      program, manual and completion below PREFIX (/usr/local)'
 	@echo 'make clean        remove what make has made'
 
 demo:
@@ -51,6 +52,20 @@ docs:
 
 build:
 	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags '-s -w' -o bin/kura ./cmd/kura
+
+PREFIX = /usr/local
+SHARE = $(DESTDIR)$(PREFIX)/share
+
+# Packagers set DESTDIR. What cannot run here, as it was built for another system,
+# prints no completion: GOOS and GOARCH are to be unset.
+install: build
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(SHARE)/man/man1' '$(SHARE)/bash-completion/completions' \
+		'$(SHARE)/zsh/site-functions' '$(SHARE)/fish/vendor_completions.d'
+	install -m 755 bin/kura '$(DESTDIR)$(PREFIX)/bin/kura'
+	install -m 644 docs/man/*.1 '$(SHARE)/man/man1'
+	bin/kura completion bash >'$(SHARE)/bash-completion/completions/kura'
+	bin/kura completion zsh >'$(SHARE)/zsh/site-functions/_kura'
+	bin/kura completion fish >'$(SHARE)/fish/vendor_completions.d/kura.fish'
 
 clean:
 	rm -rf bin

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"kura/internal/chain"
 	"kura/internal/harden"
 	"kura/internal/linklocal"
 	"kura/internal/store"
@@ -153,6 +154,9 @@ func (a *app) run(ctx context.Context, args []string) error {
 		// As aws-vault spells it; shells' start-up files do so.
 		args = []string{"completion", strings.TrimPrefix(args[0], "--completion-script-")}
 	}
+	if len(args) == 1 && (args[0] == "--help-man" || args[0] == "--help-long") {
+		args = []string{"help", "--" + strings.TrimPrefix(args[0], "--help-")}
+	}
 	a.ctx = ctx
 	root := a.root(args)
 	root.SetArgs(args)
@@ -185,7 +189,7 @@ session credentials from them, and hands those to the commands that need them.`,
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &usageError{msg: err.Error(), command: c.CommandPath()}
+		return &usageError{msg: err.Error(), command: c.CommandPath(), near: nearFlags(c, err)}
 	})
 	a.negations = slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "--no-") })
 	a.completing = len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
@@ -210,21 +214,45 @@ session credentials from them, and hands those to the commands that need them.`,
 	return root
 }
 
-// helpCommand is package cobra's, but says so when there is no such command.
+// helpCommand is package cobra's, but says so when there is no such command, and
+// has the manual too.
 func (a *app) helpCommand() *cobra.Command {
-	return &cobra.Command{
+	var man, long bool
+	c := &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "show what a command does",
-		RunE: func(c *cobra.Command, args []string) error {
-			about, rest, err := c.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return a.unknownCommand(strings.Join(args, " "))
-			}
-			about.InitDefaultHelpFlag()
-			about.InitDefaultVersionFlag()
-			return about.Help()
-		},
+		Long: `Help shows what COMMAND does, or all commands. --long shows the help of all
+commands below it, and --man the manual pages, as man -l takes them.`,
 	}
+	c.Flags().BoolVar(&man, "man", false, "print manual pages")
+	c.Flags().BoolVar(&long, "long", false, "show the help of all commands")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		about, rest, err := c.Root().Find(args)
+		if err != nil || len(rest) > 0 {
+			return a.unknownCommand(strings.Join(args, " "))
+		}
+		about.InitDefaultHelpFlag()
+		about.InitDefaultVersionFlag()
+		all := []*cobra.Command{about}
+		if man && len(args) == 0 || long {
+			all = documented(about)
+		}
+		for i, c := range all {
+			if man {
+				_, err = a.Stdout.Write(pageOf(c).roff())
+			} else {
+				if i > 0 {
+					fmt.Fprintf(a.Stdout, "\n%s\n\n", strings.Repeat("-", 72))
+				}
+				err = c.Help()
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return c
 }
 
 // prepare gives a command, and those below it, what all commands have.
@@ -235,7 +263,7 @@ func (a *app) prepare(c *cobra.Command) *cobra.Command {
 		c.Args = func(c *cobra.Command, list []string) error {
 			err := args(c, list)
 			if _, ok := errors.AsType[*usageError](err); err != nil && !ok {
-				return &usageError{msg: err.Error(), command: c.CommandPath()}
+				return &usageError{msg: err.Error(), command: c.CommandPath(), near: nearCommands(c, list)}
 			}
 			return err
 		}
@@ -293,7 +321,38 @@ func (a *app) unknownCommand(name string) error {
 	return &usageError{
 		msg:     fmt.Sprintf("unknown command %q; the commands are: %s", name, strings.Join(names, ", ")),
 		command: a.name,
+		near:    chain.Near(names, name),
 	}
+}
+
+// nearCommands returns the commands below c that its first argument may have been
+// meant to be.
+func nearCommands(c *cobra.Command, args []string) []string {
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	return chain.Near(names, args[0])
+}
+
+// nearFlags returns the flags that one may have been meant to be which c does not
+// have.
+func nearFlags(c *cobra.Command, err error) []string {
+	e, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || len(e.GetSpecifiedName()) < 2 {
+		return nil
+	}
+	var names []string
+	add := func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, "--"+f.Name)
+		}
+	}
+	c.Flags().VisitAll(add)
+	return chain.Near(names, "--"+e.GetSpecifiedName())
 }
 
 // exactly is cobra.ExactArgs with words for the missing ones.

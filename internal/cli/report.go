@@ -43,7 +43,8 @@ const (
 // A usageError is a mistake on the command line or in what stands for it.
 type usageError struct {
 	msg     string
-	command string // whose help to look at, "" for the program's
+	command string   // whose help to look at, "" for the program's
+	near    []string // what may have been meant
 }
 
 func (e *usageError) Error() string { return e.msg }
@@ -112,7 +113,11 @@ func (a *app) explain(err error) (status int, hints []string) {
 		if command == "" {
 			command = "@kura"
 		}
-		return exitUsage, []string{fmt.Sprintf("see %q", command+" --help")}
+		if len(e.near) > 0 {
+			hint("did you mean %s?", strings.Join(quoted(e.near), " or "))
+		}
+		hint("see %q", command+" --help")
+		return exitUsage, hints
 	}
 	if e, ok := errors.AsType[*deliver.NotRunError](err); ok {
 		switch {
