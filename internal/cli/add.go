@@ -102,13 +102,13 @@ func (a *app) add(ctx context.Context, profile string, o *addFlags) error {
 	if err != nil {
 		return &keyError{from, err}
 	}
-	if !inConfig && o.addConfig && o.mfaSerial == "" && from == fromTerminal {
-		if o.mfaSerial, err = askSerial(ctx); err != nil {
+	if o.verify {
+		if err := a.verify(ctx, config, profile, key); err != nil {
 			return err
 		}
 	}
-	if o.verify {
-		if err := a.verify(ctx, config, profile, key); err != nil {
+	if !inConfig && o.addConfig && o.mfaSerial == "" && from == fromTerminal {
+		if o.mfaSerial, err = askSerial(ctx); err != nil {
 			return err
 		}
 	}

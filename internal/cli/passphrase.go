@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"filippo.io/age/plugin"
 
@@ -22,6 +23,10 @@ func (a *app) passphrase(ctx context.Context, dir string, attempt int) (string, 
 		return pass, err
 	}
 	question := fmt.Sprintf("Enter passphrase to unlock %q: ", dir)
+	slots, _ := file.Open(file.Options{Dir: dir}).Slots(ctx) // an error is met later, where it is told
+	if slices.ContainsFunc(slots, func(s file.Slot) bool { return s.Kind == file.Recovery }) {
+		question = fmt.Sprintf("Enter passphrase to unlock %q (or recovery key): ", dir)
+	}
 	if attempt > 1 {
 		question = "That passphrase is wrong. " + question
 	}
