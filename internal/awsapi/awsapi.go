@@ -48,6 +48,10 @@ type Client struct {
 	// Client corrects its later requests by itself.
 	OnSkew func(offset time.Duration)
 
+	// OnCall, if not nil, is told of each call, such as "sts:AssumeRole", that is
+	// about to be made, and done is called when it is over.
+	OnCall func(op string) (done func())
+
 	offset atomic.Int64 // a time.Duration to add to Now when signing
 
 	once    sync.Once // guards the two below

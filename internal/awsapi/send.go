@@ -78,6 +78,9 @@ func (c *Client) do(ctx context.Context, r request) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, 15*time.Second))
 	defer cancel()
+	if c.OnCall != nil {
+		defer c.OnCall(r.op)()
+	}
 
 	offset, corrected := time.Duration(c.offset.Load()), false
 	for attempt := 1; ; attempt++ {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"kura/internal/awsapi"
 	"kura/internal/awsconfig"
@@ -370,6 +371,7 @@ func (a *app) aws(caBundle string) *awsapi.Client {
 		Proxy:    http.ProxyFromEnvironment,
 		CABundle: caBundle,
 		Log:      a.log,
+		OnCall:   func(op string) func() { return a.slow("waiting for AWS (" + op + ")") },
 		OnSkew: func(offset time.Duration) {
 			direction := "behind"
 			if offset < 0 {
@@ -405,6 +407,22 @@ func (a *app) chainFromKey(f *awsconfig.File, profile string) (chain.Chain, erro
 func (a *app) say(text string) {
 	if err := prompt.Say(a.name + ": " + text); err != nil {
 		fmt.Fprintf(a.Stderr, "%s: %s\n", a.name, text)
+	}
+}
+
+// slow says what is being waited for if that takes more than a second, until done
+// is called: on the terminal, to somebody who sees what this program says there,
+// and where no other program that is served uses it. Nothing of it stays.
+func (a *app) slow(text string) (done func()) {
+	if stderr, ok := a.Stderr.(*os.File); !ok || a.patient || !term.IsTerminal(int(stderr.Fd())) {
+		return func() {}
+	}
+	erase := make(chan func(), 1)
+	timer := time.AfterFunc(time.Second, func() { erase <- prompt.Note(a.name + ": " + text) })
+	return func() {
+		if !timer.Stop() {
+			(<-erase)()
+		}
 	}
 }
 

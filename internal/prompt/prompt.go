@@ -86,6 +86,34 @@ func Yielding(ctx context.Context) context.Context {
 
 type yieldingKey struct{}
 
+// Note shows a text in the line that the terminal is at until erase is called,
+// which must be done. Questions wait so long. It shows nothing where a question is
+// open, or the terminal is not Free.
+func Note(text string) (erase func()) {
+	select {
+	case turn <- struct{}{}:
+	default:
+		return func() {}
+	}
+	t, err := open()
+	if err != nil || !isFree() {
+		if err == nil {
+			t.Close()
+		}
+		<-turn
+		return func() {}
+	}
+	text = harmless(text)
+	t.show(text)
+	return func() {
+		n := utf8.RuneCountInString(text)
+		back := strings.Repeat("\b", n)
+		t.show(back + strings.Repeat(" ", n) + back)
+		t.Close()
+		<-turn
+	}
+}
+
 // Session is the same in all processes that have the same terminal.
 func Session() int { return sessionID() }
 

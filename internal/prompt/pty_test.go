@@ -146,6 +146,11 @@ func helper(what string) {
 		if what == "ask-picture-line" {
 			show(Line(ctx, "Name: "))
 		}
+	case "ask-note":
+		erase := Note("busy")
+		Note("not seen")()
+		erase()
+		show(Line(ctx, "Name: "))
 	case "ask-name":
 		show(Name(), nil)
 	}
@@ -418,6 +423,13 @@ func TestYieldingInBackground(t *testing.T) {
 	s := startSession(t, "ask-background", "")
 	s.see("waiting", 1)
 	s.end(answered+taken, "waiting\r\n")
+}
+
+func TestNote(t *testing.T) {
+	s := startSession(t, "ask-note", "")
+	s.see("Name: ", 1)
+	s.enter("x\n")
+	s.end("x"+answered, "busy\b\b\b\b    \b\b\b\bName: x\r\n")
 }
 
 func TestNoTerminal(t *testing.T) {
