@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -22,6 +23,7 @@ import (
 	"kura/internal/console"
 	"kura/internal/cred"
 	"kura/internal/deliver"
+	"kura/internal/peer"
 	"kura/internal/prompt"
 )
 
@@ -247,26 +249,44 @@ func (a *app) consoleSession(ctx context.Context, config *awsconfig.File, profil
 	if err != nil {
 		return consoleSession{}, err
 	}
+	lasts := consoleDuration(c)
+	if lasts == 0 {
+		m.Ahead = loginAhead
+	}
 	credentials, err := a.mint(ctx, m, c)
 	if err != nil {
 		return consoleSession{}, err
 	}
-	in := consoleSession{credentials: credentials, region: c.Region, client: m.AWS}
+	in := consoleSession{credentials: credentials, region: c.Region, client: m.AWS, lasts: lasts}
 	switch n := len(c.Steps); {
 	case n > 0:
-		role := c.Steps[n-1].AssumeRole
-		in.partition = role.Partition
-		if n == 1 && c.Source.Stored != nil {
-			in.lasts = role.Duration
-		}
+		in.partition = c.Steps[n-1].AssumeRole.Partition
 	case c.Source.WebIdentity != nil:
-		in.partition, in.lasts = c.Source.WebIdentity.Partition, c.Source.WebIdentity.Duration
+		in.partition = c.Source.WebIdentity.Partition
 	case c.Source.SSO != nil:
 		in.partition = chain.RegionPartition(c.Source.SSO.Region)
 	default:
 		return a.asCaller(ctx, c, credentials, o)
 	}
 	return in, nil
+}
+
+// loginAhead is what must be left of a cached session that the console lasts no
+// longer than. One that ends sooner is renewed, unless that takes somebody to type
+// a code.
+const loginAhead = 30 * time.Minute
+
+// consoleDuration returns how long the console is to be open for the credentials
+// that a chain leads to, 0 if AWS is not to be told: it takes that for a role that
+// is assumed with an access key, or with no credentials, and from nowhere else.
+func consoleDuration(c chain.Chain) time.Duration {
+	switch {
+	case len(c.Steps) == 1 && c.Source.Stored != nil && c.Steps[0].AssumeRole != nil:
+		return c.Steps[0].AssumeRole.Duration
+	case len(c.Steps) == 0 && c.Source.WebIdentity != nil:
+		return c.Source.WebIdentity.Duration
+	}
+	return 0
 }
 
 // An environmentError is about the credentials in the environment.
@@ -414,6 +434,9 @@ const (
 	// started and to be told which profile to use.
 	browserTimeout = time.Minute
 
+	// waitingAfter is when the person is told what is being waited for.
+	waitingAfter = 5 * time.Second
+
 	// logoutTime is how long a browser is given to sign out, which can't be seen
 	// from here.
 	logoutTime = 2 * time.Second
@@ -429,9 +452,11 @@ func (a *app) openConsole(ctx context.Context, url cred.Secret, site console.Sit
 		Environ:  deliver.Scrub(a.Environ),
 		Lift:     a.restore,
 		Timeout:  browserTimeout,
-		Admit:    admitToken,
+		Admit:    a.admitBrowser,
 		Log:      a.log,
 	}
+	waiting := time.AfterFunc(waitingAfter, func() { a.say("waiting for the browser") })
+	defer waiting.Stop()
 	if signOut {
 		if err := opener.Open(ctx, cred.NewSecret(site.Logout)); err != nil {
 			return err
@@ -445,6 +470,16 @@ func (a *app) openConsole(ctx context.Context, url cred.Secret, site console.Sit
 	return opener.Open(ctx, url)
 }
 
+// admitBrowser is admitToken, the path of the page being the token. In WSL it may
+// be a browser of Windows that comes, whose processes are not known here.
+func (a *app) admitBrowser(c net.Conn) error {
+	err := admitToken(c)
+	if errors.Is(err, peer.ErrUnknown) && a.Getenv("WSL_DISTRO_NAME") != "" {
+		return nil
+	}
+	return err
+}
+
 // handOver gives the sign-in URL to the person.
 func (a *app) handOver(ctx context.Context, url cred.Secret, to string) error {
 	switch to {
@@ -456,11 +491,15 @@ func (a *app) handOver(ctx context.Context, url cred.Secret, to string) error {
 			terminal = out
 		}
 		remote := a.Getenv("SSH_CONNECTION") != "" || a.Getenv("SSH_TTY") != ""
-		where, err := a.desktop().Copy(ctx, url, remote, terminal)
+		by, err := a.desktop().Copy(ctx, url, remote, terminal)
 		if err != nil {
 			return err
 		}
-		a.tell(fmt.Sprintf("the sign-in URL is copied, by %s; whoever has it can sign in, for 15 minutes", where))
+		done := fmt.Sprintf("the sign-in URL is in the clipboard (%s)", by)
+		if by == "" {
+			done = "the terminal was asked to copy the sign-in URL, and some can't"
+		}
+		a.tell(done + "; whoever has it can sign in, for 15 minutes")
 		return nil
 	case "qr":
 		columns, rows := 0, 0

@@ -648,6 +648,9 @@ func hintsForLogin(err error) (hints []string) {
 	if _, ok := errors.AsType[*console.PlaceError](err); ok {
 		hints = append(hints, "--region takes a name such as eu-west-1, --path what stands after the host in the URL of a page")
 	}
+	if _, ok := errors.AsType[*console.PartitionError](err); ok {
+		hints = append(hints, `"@kura exec PROFILE -- aws ..." works there`)
+	}
 	if _, ok := errors.AsType[*regionError](err); ok {
 		hints = append(hints, "give another --region, or correct region in the profile")
 	}

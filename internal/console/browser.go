@@ -102,14 +102,17 @@ func (b Browser) Commands(s System) (func(url string) [][]string, error) {
 		}
 		found = append(found, c)
 	case b.Container != "":
-		found = s.installed(firefox)
+		if found = s.preferred(firefox); found == nil {
+			return nil, &NoBrowserError{"firefox", s.Display}
+		}
 	case b.Profile != "":
-		found = s.installed(chromium)
+		if found = s.preferred(chromium, firefox); found == nil {
+			return nil, &NoBrowserError{"chrome", s.Display}
+		}
 	default:
-		found = s.preferred()
-	}
-	if len(found) == 0 {
-		return nil, &NoBrowserError{"", s.Display}
+		if found = s.preferred(); found == nil {
+			return nil, &NoBrowserError{"", s.Display}
+		}
 	}
 	for _, c := range found {
 		if b.Container != "" && c.family != firefox {
@@ -221,27 +224,28 @@ func (s System) byName(name string) (command, bool) {
 	return command{}, false
 }
 
-// installed returns the first browser of a family that is installed.
-func (s System) installed(of family) []command {
-	for _, b := range knownBrowsers() {
-		if c, ok := s.byName(b.name); ok && b.family == of {
-			return []command{c}
-		}
-	}
-	return nil
-}
-
-// preferred returns those that $BROWSER lists or, failing that, what the system
-// has for web pages.
-func (s System) preferred() []command {
+// preferred returns the browsers that $BROWSER lists or, failing that, what the
+// system has for web pages. If there are families, it returns those of them that
+// are listed or, failing that, one of the first family that is installed.
+func (s System) preferred(families ...family) []command {
 	var list []command
 	for _, text := range filepath.SplitList(program.Getenv(s.Environ, "BROWSER")) {
-		if c, ok := s.parse(text); ok {
+		if c, ok := s.parse(text); ok && (families == nil || slices.Contains(families, c.family)) {
 			list = append(list, c)
 		}
 	}
-	if len(list) > 0 || !s.Display {
+	switch {
+	case len(list) > 0:
 		return list
+	case families != nil:
+		for _, b := range knownBrowsers() {
+			if c, ok := s.byName(b.name); ok && b.family == families[0] {
+				return []command{c}
+			}
+		}
+		return nil
+	case !s.Display:
+		return nil
 	}
 	var openers []string
 	switch s.OS {

@@ -33,7 +33,7 @@ func machine(t *testing.T, programs []string, variables ...string) (System, stri
 }
 
 func TestBrowser(t *testing.T) {
-	everything := []string{"xdg-open", "firefox", "google-chrome", "chromium", "lynx", "my browser"}
+	everything := []string{"xdg-open", "firefox", "google-chrome", "chromium", "lynx", "my browser", "my-firefox"}
 	for _, test := range []struct {
 		name     string
 		programs []string
@@ -51,6 +51,7 @@ func TestBrowser(t *testing.T) {
 		{"with arguments", everything, Browser{Command: "chrome --incognito"}, "", []string{"google-chrome --incognito URL"}},
 		{"the URL within", everything, Browser{Command: "lynx --to=%s -x"}, "", []string{"lynx --to=URL -x"}},
 		{"a container", everything, Browser{Container: "work & play"}, "lynx", []string{"firefox ext+container:name=work%20%26%20play&url=QUOTED"}},
+		{"a container of the listed", everything, Browser{Container: "a"}, "lynx:my-firefox -x %s", []string{"my-firefox -x ext+container:name=a&url=QUOTED"}},
 		{"a container and a profile", everything, Browser{Command: "firefox", Container: "a", Profile: "b c"}, "", []string{"firefox -P b c ext+container:name=a&url=QUOTED"}},
 		{"a profile", everything, Browser{Profile: "Profile 1"}, "", []string{"google-chrome --profile-directory=Profile 1 URL"}},
 		{"a profile of another", everything, Browser{Command: "chromium", Profile: "Profile 1"}, "", []string{"chromium --profile-directory=Profile 1 URL"}},
@@ -75,11 +76,21 @@ func TestBrowser(t *testing.T) {
 }
 
 func TestNoBrowser(t *testing.T) {
-	s, _ := machine(t, []string{"lynx", "firefox"})
-	for _, b := range []Browser{{}, {Command: "nothing"}, {Command: "nothing -x"}, {Command: "chrome"}, {Profile: "x"}} {
-		_, err := b.Commands(s)
-		if e, ok := errors.AsType[*NoBrowserError](err); !ok || e.Command != b.Command {
-			t.Errorf("%+v: %v, want a *NoBrowserError", b, err)
+	s, _ := machine(t, []string{"lynx"})
+	for _, test := range []struct {
+		browser Browser
+		want    string
+	}{
+		{Browser{}, ""},
+		{Browser{Command: "nothing"}, "nothing"},
+		{Browser{Command: "nothing -x"}, "nothing -x"},
+		{Browser{Command: "edge"}, "edge"},
+		{Browser{Profile: "x"}, "chrome"},
+		{Browser{Container: "x"}, "firefox"},
+	} {
+		_, err := test.browser.Commands(s)
+		if e, ok := errors.AsType[*NoBrowserError](err); !ok || e.Command != test.want {
+			t.Errorf("%+v: %v, want a *NoBrowserError about %q", test.browser, err, test.want)
 		}
 	}
 	for _, b := range []Browser{{Command: "lynx", Container: "x"}, {Command: "lynx", Profile: "x"}} {
@@ -98,9 +109,9 @@ func TestNoBrowser(t *testing.T) {
 func TestCopy(t *testing.T) {
 	s, _ := machine(t, []string{"xclip", "clip.exe"}, "OUT="+filepath.Join(t.TempDir(), "copied"))
 	s.Environ[1] += ":/bin:/usr/bin"
-	where, err := s.Copy(t.Context(), cred.NewSecret(target), false, nil)
-	if err != nil || where != "xclip" {
-		t.Fatalf("Copy = %q, %v", where, err)
+	by, err := s.Copy(t.Context(), cred.NewSecret(target), false, nil)
+	if err != nil || by != "xclip" {
+		t.Fatalf("Copy = %q, %v", by, err)
 	}
 	got, err := os.ReadFile(strings.TrimPrefix(s.Environ[0], "OUT="))
 	if err != nil || string(got) != target {
@@ -116,9 +127,9 @@ func TestCopy(t *testing.T) {
 	} {
 		var terminal bytes.Buffer
 		s.Environ = append(s.Environ[:2], test.variable)
-		where, err := s.Copy(t.Context(), cred.NewSecret(target), true, &terminal)
-		if err != nil || where != "the terminal" || terminal.String() != test.want {
-			t.Errorf("%s: %q to %q, %v", test.variable, terminal.String(), where, err)
+		by, err := s.Copy(t.Context(), cred.NewSecret(target), true, &terminal)
+		if err != nil || by != "" || terminal.String() != test.want {
+			t.Errorf("%s: %q to %q, %v", test.variable, terminal.String(), by, err)
 		}
 	}
 }

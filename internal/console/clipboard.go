@@ -22,11 +22,11 @@ const copyTimeout = 10 * time.Second
 // ErrNoClipboard says that there is neither a program that copies nor a terminal.
 var ErrNoClipboard = errors.New("there is no clipboard: no program for it, and no terminal")
 
-// Copy puts a URL into the clipboard and returns what did so. Remote says that the
-// person sits at another machine. Then, and where there is no program for it, the
-// terminal is asked to do it (OSC 52), which does not tell whether it did. It is
-// nil if there is none.
-func (s System) Copy(ctx context.Context, url cred.Secret, remote bool, terminal io.Writer) (where string, err error) {
+// Copy puts a URL into the clipboard and returns the program that did so. Remote
+// says that the person sits at another machine. Then, and where there is no program
+// for it, the terminal is asked to do it (OSC 52), which does not tell whether it
+// did; by is "". It is nil if there is none.
+func (s System) Copy(ctx context.Context, url cred.Secret, remote bool, terminal io.Writer) (by string, err error) {
 	if argv := s.copier(); argv != nil && !remote {
 		ctx, cancel := context.WithTimeout(ctx, copyTimeout)
 		defer cancel()
@@ -43,7 +43,7 @@ func (s System) Copy(ctx context.Context, url cred.Secret, remote bool, terminal
 		return "", ErrNoClipboard
 	}
 	_, err = io.WriteString(terminal, s.osc52(url.Reveal()))
-	return "the terminal", err
+	return "", err
 }
 
 // copier returns the command that copies its standard input.

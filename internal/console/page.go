@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -102,15 +103,24 @@ func (o *Opener) Open(ctx context.Context, url cred.Secret) error {
 // guessed, and whoever asks for another, or in another way than a browser does that
 // was given the address, gets nothing and does not use it up.
 type page struct {
-	host, path string
-	target     cred.Secret
-	log        *slog.Logger
-	used       atomic.Bool
-	fetched    chan struct{} // closed when the answer is on its way
+	host    string // with the port
+	local   string // the same, where another machine's port leads here: editors do so
+	path    string
+	target  cred.Secret
+	log     *slog.Logger
+	used    atomic.Bool
+	fetched chan struct{} // closed when the answer is on its way
 }
 
 func newPage(target cred.Secret, host string, log *slog.Logger) *page {
-	return &page{host: host, path: "/" + rand.Text(), target: target, log: log, fetched: make(chan struct{})}
+	return &page{
+		host:    host,
+		local:   "localhost" + host[strings.LastIndexByte(host, ':'):],
+		path:    "/" + rand.Text(),
+		target:  target,
+		log:     log,
+		fetched: make(chan struct{}),
+	}
 }
 
 func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -144,7 +154,7 @@ func (p *page) check(r *http.Request) (status int, reason string) {
 		return slices.ContainsFunc(r.Header[header], func(v string) bool { return !slices.Contains(own, v) })
 	}
 	switch {
-	case r.Host != p.host: // a name that was made to lead here
+	case r.Host != p.host && r.Host != p.local: // a name that was made to lead here
 		return http.StatusForbidden, "the Host is not that of this server"
 	case subtle.ConstantTimeCompare([]byte(r.RequestURI), []byte(p.path)) != 1:
 		return http.StatusNotFound, "the path is not that of the page"
@@ -152,8 +162,9 @@ func (p *page) check(r *http.Request) (status int, reason string) {
 		return http.StatusMethodNotAllowed, "the method is not GET"
 	case r.ContentLength != 0:
 		return http.StatusBadRequest, "the request has a body"
-	case foreign("Origin"), foreign("Sec-Fetch-Site", "none"):
-		return http.StatusForbidden, "it comes from a web page"
+	// Who links here is not asked: an extension that opens a container does.
+	case foreign("Origin"), foreign("Sec-Fetch-Mode", "navigate"), foreign("Sec-Fetch-Dest", "document"):
+		return http.StatusForbidden, "it comes from within a web page"
 	case foreign("X-Forwarded-For"), foreign("Forwarded"):
 		return http.StatusForbidden, "it comes through a proxy"
 	case foreign("Sec-Purpose"), foreign("Purpose"):

@@ -53,15 +53,16 @@ func TestPage(t *testing.T) {
 		{"the absolute form", "GET", "http://127.0.0.1:4321" + p.path, nil, 404},
 		{"a name that leads here", "GET", p.path, func(r *http.Request) { r.Host = "example.com:4321" }, 403},
 		{"another port", "GET", p.path, func(r *http.Request) { r.Host = "127.0.0.1:80" }, 403},
-		{"localhost", "GET", p.path, func(r *http.Request) { r.Host = "localhost:4321" }, 403},
+		{"another port of localhost", "GET", p.path, func(r *http.Request) { r.Host = "localhost:80" }, 403},
 		{"POST", "POST", p.path, nil, 405},
 		{"HEAD", "HEAD", p.path, nil, 405},
 		{"OPTIONS", "OPTIONS", p.path, nil, 405},
 		{"a body", "GET", p.path, func(r *http.Request) { r.ContentLength = 1 }, 400},
 		{"a body of unknown length", "GET", p.path, func(r *http.Request) { r.ContentLength = -1 }, 400},
 		{"an origin", "GET", p.path, header("Origin", "https://example.com"), 403},
-		{"a link in a page", "GET", p.path, header("Sec-Fetch-Site", "cross-site"), 403},
-		{"a page of this machine", "GET", p.path, header("Sec-Fetch-Site", "same-site"), 403},
+		{"a script in a page", "GET", p.path, header("Sec-Fetch-Mode", "no-cors"), 403},
+		{"a picture in a page", "GET", p.path, header("Sec-Fetch-Dest", "image"), 403},
+		{"a frame in a page", "GET", p.path, header("Sec-Fetch-Dest", "iframe"), 403},
 		{"a proxy", "GET", p.path, header("X-Forwarded-For", "192.0.2.1"), 403},
 		{"looking ahead", "GET", p.path, header("Sec-Purpose", "prefetch;prerender"), 503},
 	} {
@@ -76,7 +77,16 @@ func TestPage(t *testing.T) {
 	default:
 	}
 
-	resp := ask("GET", p.path, header("Sec-Fetch-Site", "none"))
+	for _, host := range []string{"127.0.0.1:4321", "localhost:4321"} {
+		r := httptest.NewRequest("GET", p.path, nil)
+		r.Host = host
+		if status, reason := p.check(r); status != 200 {
+			t.Errorf("Host %s: %d, %s", host, status, reason)
+		}
+	}
+	resp := ask("GET", p.path, func(r *http.Request) {
+		r.Header = http.Header{"Sec-Fetch-Site": {"none"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}, "Sec-Fetch-User": {"?1"}}
+	})
 	if resp.StatusCode != 303 || resp.Header.Get("Location") != target {
 		t.Errorf("the browser got %d to %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
