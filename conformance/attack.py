@@ -70,17 +70,13 @@ class Victim:
         return time.monotonic() - began
 
     def storm(self, n):
-        """Sends n requests before it reads any answer, and returns the answers. As
-        SDKs do, it tries three times where there is none: kura has no room for so
-        many connections, and may close one whose request it has not seen yet."""
-        answers = []
-        for _ in range(3):
-            conns = []
-            for _ in range(n - len(answers)):
-                conns.append(self.connect())
-                conns[-1].sendall(self.get())
-            answers += filter(None, [read(c) for c in conns])
-        return answers
+        """Sends n requests, more than kura has room for, before it reads any answer,
+        and returns the answers."""
+        conns = []
+        for _ in range(n):
+            conns.append(self.connect())
+            conns[-1].sendall(self.get())
+        return [read(c) for c in conns]
 
 
 def read(c):

@@ -12,3 +12,9 @@ const (
 func setsockopt(fd uintptr, level, name, value int) error {
 	return unix.SetsockoptInt(int(fd), level, name, value)
 }
+
+// unread reports whether a socket has something to read.
+func unread(fd uintptr) bool {
+	n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return err == nil && n > 0
+}

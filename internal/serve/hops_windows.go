@@ -10,3 +10,6 @@ const (
 func setsockopt(fd uintptr, level, name, value int) error {
 	return windows.SetsockoptInt(windows.Handle(fd), level, name, value)
 }
+
+// unread is for systems that tell without waiting.
+func unread(uintptr) bool { return false }

@@ -43,7 +43,8 @@ type Options struct {
 // Where there are more, the new ones take the place of others, the oldest first:
 // of those that wait between two requests, then of those that have not asked
 // within a tenth of a second, then of those that take more than a second to be
-// answered.
+// answered. One whose request has come but was not read yet keeps its place; on
+// Windows that is not seen.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	return serve(ctx, l, h, o, bounds{
 		conns: 128, header: 5 * time.Second, request: time.Minute, idle: 2 * time.Minute,
@@ -148,6 +149,7 @@ type conn struct {
 	state atomic.Int32 // an http.ConnState
 	since atomic.Int64 // when that began, a time.Duration after of.began
 
+	begun   bool  // a part of the next request was read
 	asked   bool  // whether it is admitted is known:
 	refused error // why it is not
 }
@@ -210,11 +212,19 @@ func (l *listener) add(c *conn) (wait time.Duration) {
 // oldest returns the connection that is to make room, or how long it will take
 // until one can. It is one between two requests, if there is any, which may be
 // closed at any time; else one that has not asked in time; and if all are being
-// answered, the one for which that takes longest.
+// answered, the one for which that takes longest. This process may be slow, so
+// that a request lies there unread: that connection is spared.
 func (l *listener) oldest() (*conn, time.Duration) {
 	var oldest [http.StateClosed]*conn // by state
+	spared := false
 	for c := range l.conns {
-		if first := &oldest[c.state.Load()]; *first == nil || c.since.Load() < (*first).since.Load() {
+		state := http.ConnState(c.state.Load())
+		first := &oldest[state]
+		switch {
+		case *first != nil && c.since.Load() >= (*first).since.Load():
+		case state != http.StateActive && c.hasUnread():
+			spared = true
+		default:
 			*first = c
 		}
 	}
@@ -223,6 +233,8 @@ func (l *listener) oldest() (*conn, time.Duration) {
 		return idle, 0
 	case fresh != nil:
 		return fresh, max(0, l.bounds.fresh-fresh.age())
+	case spared:
+		return nil, l.bounds.fresh / 10
 	default:
 		return active, max(0, l.bounds.answer-active.age())
 	}
@@ -241,8 +253,36 @@ func (c *conn) is(s http.ConnState) {
 	c.since.Store(int64(time.Since(c.of.began)))
 	c.state.Store(int32(s))
 	if s == http.StateIdle {
+		c.begun = false
 		c.of.signal()
 	}
+}
+
+// Read is that of net.Conn. Net/http says that there is a request when it has the
+// whole header. Until then the connection is one that has not asked yet, and has
+// the time for that from the first byte on, which may have waited here for long.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.begun {
+		c.begun = true
+		c.is(http.StateNew)
+	}
+	return n, err
+}
+
+// hasUnread reports whether something has come that was not read yet.
+func (c *conn) hasUnread() bool {
+	s, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	found := false
+	err = raw.Control(func(fd uintptr) { found = unread(fd) })
+	return err == nil && found
 }
 
 // age returns for how long the connection has been in its state.

@@ -385,6 +385,56 @@ func TestCrowdThatIsAnswered(t *testing.T) {
 	}
 }
 
+// A connection whose request has come and was not read yet keeps its place.
+func TestRoomBesideTheUnread(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("it is not seen there")
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	l := &listener{bounds: bounds{conns: 2, fresh: 10, answer: 1}, conns: map[*conn]struct{}{}, changed: make(chan struct{}, 1)}
+	accept := func(request string) *conn {
+		client := dial(t, tcp.Addr().String())
+		nc, err := tcp.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		io.WriteString(client, request)
+		c := &conn{Conn: nc, of: l}
+		c.is(http.StateIdle)
+		for end := time.Now().Add(5 * time.Second); request != "" && !c.hasUnread(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("what was sent does not show")
+			}
+		}
+		return c
+	}
+	asking, silent, third, fourth := accept("GET"), accept(""), accept("GET"), accept("")
+	for _, c := range []*conn{asking, silent, third} {
+		if wait := l.add(c); wait != 0 {
+			t.Fatalf("no room for %v", wait)
+		}
+	}
+	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the one that is silent: %v, want it closed", err)
+	}
+	if wait := l.add(fourth); wait == 0 {
+		t.Error("there is room where all have asked")
+	}
+	// Half a request is none once it is read.
+	if _, err := asking.Read(make([]byte, 8)); err != nil {
+		t.Errorf("the one that has asked: %v", err)
+	}
+	asking.since.Store(0)
+	if wait := l.add(fourth); wait != 0 {
+		t.Errorf("no room for %v", wait)
+	}
+}
+
 // Connections that end make room at once.
 func TestRoomOfThoseWhoLeave(t *testing.T) {
 	few := patient
