@@ -291,11 +291,12 @@ func admitToken(c net.Conn) error {
 }
 
 // beSmall has this process, which lives long and does little, take little memory:
-// what its start has taken is given back, and what requests leave is cleaned up
-// at once.
+// what its start has taken is given back, code included, and what requests leave
+// is cleaned up at once.
 func beSmall() {
 	debug.SetGCPercent(20)
 	debug.FreeOSMemory()
+	dropCode()
 }
 
 // keeper returns what keeps the credentials of a chain at hand for a server. All
