@@ -111,7 +111,7 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 		return err
 	}
 	defer l.Close()
-	served, err := a.startKeepers(ctx, profiles, o, s.lazy)
+	served, err := a.startKeepers(ctx, profiles, o, s)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (a *app) serve(ctx context.Context, profiles []string, o *mintFlags, s *ser
 
 // startKeepers starts what keeps the credentials of the profiles at hand. All of
 // them are planned first, as the environment changes with that.
-func (a *app) startKeepers(ctx context.Context, profiles []string, o *mintFlags, lazy bool) ([]*mint.Keeper, error) {
+func (a *app) startKeepers(ctx context.Context, profiles []string, o *mintFlags, s *serveFlags) ([]*mint.Keeper, error) {
 	var served []*mint.Keeper
 	turn := make(chan struct{}, 1)
 	for _, profile := range profiles {
@@ -177,7 +177,10 @@ func (a *app) startKeepers(ctx context.Context, profiles []string, o *mintFlags,
 		served = append(served, a.keeper(m, c, turn))
 	}
 	for i, k := range served {
-		if err := k.Start(ctx, lazy); err != nil {
+		if s.imds {
+			forInstance(k)
+		}
+		if err := k.Start(ctx, s.lazy); err != nil {
 			return nil, fmt.Errorf("getting credentials of %q: %w", profiles[i], err)
 		}
 	}

@@ -120,6 +120,9 @@ func (a *app) execServed(ctx context.Context, profile string, argv []string, o *
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	k := a.keeper(m, c, make(chan struct{}, 1))
+	if !s.container {
+		forInstance(k)
+	}
 	if err := k.Start(ctx, s.lazy); err != nil {
 		a.afterMint(ctx, m, c, err)
 		return err
@@ -305,6 +308,18 @@ func (a *app) keeper(m *mint.Minter, c chain.Chain, turn chan struct{}) *mint.Ke
 	m.Ahead = processAhead
 	m.Waiting = nil // who waits for it is a program
 	return &mint.Keeper{Minter: m, Chain: c, Patience: patience, Tell: a.tellOfServed, Refused: isRefusal, Turn: turn}
+}
+
+// instanceLeast is more than the ten minutes for which botocore goes on with what
+// it has from the metadata service when that has less than 25 minutes left. See
+// _evaluate_expiration in
+// https://github.com/boto/botocore/blob/develop/botocore/utils.py
+const instanceLeast = 11 * time.Minute
+
+// forInstance has a Keeper serve what SDKs take for an instance of EC2.
+func forInstance(k *mint.Keeper) {
+	k.Least = instanceLeast
+	k.Minter.Least = max(k.Minter.Least, instanceLeast)
 }
 
 // isRefusal reports whether an error is a person's no, or that they can't be

@@ -27,6 +27,12 @@ type Keeper struct {
 	// wait a second or two.
 	Patience time.Duration
 
+	// Least is how long credentials should be valid for programs that keep them
+	// for some time, whenever they end. They are renewed when they have that left,
+	// even where it is more than half of their time. What nobody has asked for
+	// until then is renewed before it is handed out, within Patience.
+	Least time.Duration
+
 	// Tell is told what the person should know, one notice after another. It
 	// may be nil.
 	Tell func(Notice)
@@ -57,6 +63,7 @@ type Keeper struct {
 	failed  error         // why there are no new ones, if the last try has failed
 	refused bool          // that was a person's no: nobody is asked again
 	blind   time.Time     // before that the cache is not looked at: it can't be opened
+	late    time.Time     // until then requests wait for those that are to have Least
 	next    time.Time     // before that there is no other try
 	pause   time.Duration // between the last try and that
 	trying  bool
@@ -177,20 +184,24 @@ func (k *Keeper) Credentials(ctx context.Context) (cred.Credentials, error) {
 	case <-patience.C:
 	case <-ctx.Done():
 	}
-	return cred.Credentials{}, err
+	return have, err
 }
 
-// atHand returns the credentials at hand. Where there are none it returns why
-// and, if that may change in a moment, what is closed then.
+// atHand returns the credentials at hand. Where there are none it returns why.
+// If there may be others in a moment it returns what is closed then, too.
 func (k *Keeper) atHand() (cred.Credentials, <-chan struct{}, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := k.Minter.Now()
 	if k.isGood(now) {
 		if !k.used && !now.Before(k.due) {
+			k.late = now.Add(k.Patience)
 			k.wake()
 		}
 		k.used = true
+		if k.Least > 0 && !now.Before(k.due) && now.Before(k.late) {
+			return k.have, k.changed, nil
+		}
 		return k.have, nil, nil
 	}
 	k.used = true
@@ -224,7 +235,11 @@ func (k *Keeper) set(got cred.Credentials) {
 	now := k.Minter.Now()
 	k.have, k.used, k.failed, k.refused, k.next, k.pause, k.over = got, false, nil, false, time.Time{}, 0, false
 	left := got.Expires.Sub(now)
-	k.due = got.Expires.Add(-min(k.Minter.Ahead, left/2))
+	ahead := left / 2
+	if left > k.Least {
+		ahead = max(ahead, k.Least)
+	}
+	k.due = got.Expires.Add(-min(k.Minter.Ahead, ahead))
 	k.warn = k.due.Add(-warnBefore)
 	if got.Expires.IsZero() || k.warn.Before(now) || !k.Minter.CodesTyped {
 		k.warn = time.Time{}
@@ -335,7 +350,7 @@ func (k *Keeper) elsewhere(ctx context.Context, have cred.Credentials) (cred.Cre
 // after is the time that new credentials have to be valid after.
 func (k *Keeper) after(have cred.Credentials) time.Time {
 	after := have.Expires.Add(time.Second)
-	if least := k.Minter.Now().Add(k.Minter.MinTTL); after.Before(least) {
+	if least := k.Minter.Now().Add(max(k.Minter.MinTTL, k.Least)); after.Before(least) {
 		after = least
 	}
 	return after

@@ -156,6 +156,57 @@ func TestAKeeperLetsGoWhatNobodyAsksFor(t *testing.T) {
 	}
 }
 
+// A program that keeps what it gets for some time gets what lasts as long, where
+// nobody has asked for the old in time.
+func TestAKeeperForThoseWhoKeepCredentials(t *testing.T) {
+	for _, least := range []time.Duration{0, 11 * time.Minute} {
+		k := newKept(t)
+		k.Tell = nil
+		k.Least, k.bench.Minter.Least = least, least
+		k.start(t, false)
+		k.at(45 * time.Minute)
+		until(t, "a renewal", func() bool { return len(k.cloud.Done()) == 3 })
+		k.idle(t)
+		k.at(102 * time.Minute) // nobody has asked since
+		if left := k.get(t).Expires.Sub(k.now()); (left > 11*time.Minute) != (least > 0) {
+			t.Errorf("where %v are needed what is handed out is good for %v", least, left)
+		}
+		until(t, "another renewal", func() bool { return len(k.cloud.Done()) == 4 })
+	}
+}
+
+// Sessions of a quarter of an hour are renewed when they have as much left as is
+// needed, and half of their time otherwise.
+func TestAKeeperOfShortSessions(t *testing.T) {
+	for _, test := range []struct{ least, due time.Duration }{{0, 450 * time.Second}, {11 * time.Minute, 4 * time.Minute}} {
+		k := newKept(t)
+		k.Tell = nil
+		k.Chain.Steps[1].AssumeRole.Duration = 15 * time.Minute
+		k.Least = test.least
+		k.start(t, false)
+		first := k.get(t)
+		k.at(test.due - 30*time.Second)
+		k.idle(t)
+		if got := k.get(t); got != first {
+			t.Errorf("where %v are needed they are renewed before %v", test.least, test.due)
+		}
+		k.at(test.due + 30*time.Second)
+		until(t, "a renewal", func() bool { return k.get(t) != first })
+
+		// What another has left in the cache is taken if it lasts as long.
+		k.at(test.due + 7*time.Minute)
+		m := *k.bench.Minter
+		m.Least = test.least
+		other := &mint.Keeper{Minter: &m, Chain: k.Chain, Least: test.least}
+		if err := other.Start(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := other.Credentials(t.Context()); err != nil || got.Expires.Sub(k.now()) < test.least {
+			t.Errorf("where %v are needed there are credentials until %v, %v", test.least, got.Expires, err)
+		}
+	}
+}
+
 // A storm of requests at the moment when there is nothing left makes one call.
 func TestAStormMakesOneCall(t *testing.T) {
 	k := newKept(t)
