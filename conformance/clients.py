@@ -33,7 +33,7 @@ class Tools:
         self.have("aws", ["aws", "--version"])
         self.have("aws2", [os.environ["AWS2"], "--version"])
         self.have("boto3", ["python3", "-c", "import boto3; print('boto3', boto3.__version__)"])
-        self.have("go", ["with_go", "--version"])
+        self.have("go", ["caller_go", "--version"])
         self.have("awsume", ["awsumepy", "--version"])
         self.have("js", ["node", "-e", "require('@aws-sdk/credential-providers'); console.log('AWS SDK for JavaScript', require('@aws-sdk/client-sts/package.json').version)"])
         self.have("terraform", ["terraform", "version"])
@@ -74,11 +74,11 @@ def checks(work, tools):
                 equal(last_json(out), {"region": "ap-northeast-1", "key": "ASIA", "arn": ARN, "buckets": BUCKETS})
             with check(f"{tools.versions.get('js', 'the AWS SDK for JavaScript')} works with {how}"):
                 tools.need("js")
-                out = s.run(*before, "node", str(HERE / "with_js.cjs"), env=env)
+                out = s.run(*before, "node", str(HERE / "sdks/caller.cjs"), env=env)
                 equal(last_json(out), {"region": "ap-northeast-1", "key": "ASIA", "arn": ARN})
             with check(f"{tools.versions.get('go', 'the AWS SDK for Go')} works with {how}"):
                 tools.need("go")
-                out = s.run(*before, "with_go", env=env)
+                out = s.run(*before, "caller_go", env=env)
                 equal(last_json(out), {"region": "ap-northeast-1", "key": "ASIA", "arn": ARN})
             for name, label, program in (("aws", "the AWS CLI 1", "aws"), ("aws2", "the AWS CLI 2", os.environ["AWS2"])):
                 with check(f"{tools.versions.get(name, label)} works with {how}"):

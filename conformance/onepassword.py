@@ -165,7 +165,7 @@ def checks(work, tools):
 
     with check("what is piped to a program of the AWS SDK for Go, which hands it on, is for neither kura nor op"), home(work) as (s, op):
         tools.need("go")
-        out = s.run("bash", "-c", "echo piped | { with_go; cat; }")
+        out = s.run("bash", "-c", "echo piped | { caller_go; cat; }")
         matches(out, re.escape(USER))
         matches(out, "^piped$")
         equal([call["stdin"] for call in op.journal()], ["null"])
@@ -184,11 +184,11 @@ def callers(tools):
         (["awsume", "aws"], "awsume project-a-role", ROLE_ARN, "bash", "-c", ". awsume project-a-role && aws " + " ".join(identity)),
         (["aws"], f"{label('aws', 'the AWS CLI 1')} with a role", ROLE_ARN, *role, "aws", *identity),
         (["boto3"], f"{label('boto3', 'boto3')} with a role", ROLE_ARN, *role, "python3", str(HERE / "with_boto3.py")),
-        (["js"], f"{label('js', 'the AWS SDK for JavaScript')} with a role", ROLE_ARN, *role, "node", str(HERE / "with_js.cjs")),
+        (["js"], f"{label('js', 'the AWS SDK for JavaScript')} with a role", ROLE_ARN, *role, "node", str(HERE / "sdks/caller.cjs")),
         # To assume a role these would call the real AWS, whatever
         # AWS_ENDPOINT_URL says.
         (["aws2"], label("aws2", "the AWS CLI 2"), USER, os.environ["AWS2"], "--endpoint-url", "URL", *identity),
-        (["go"], label("go", "the AWS SDK for Go"), USER, "with_go"),
+        (["go"], label("go", "the AWS SDK for Go"), USER, "caller_go"),
     ]
 
 
@@ -227,7 +227,7 @@ def apart(work, tools):
 # says when they have ended.
 CROWD = """\
 for i in 1 2 3 4 5 6 7 8 9 10; do
-	{ with_go || echo "failed: $?"; } &
+	{ caller_go || echo "failed: $?"; } &
 	{ $OTHER || echo "failed: $?"; } &
 done
 wait
@@ -237,7 +237,7 @@ echo all have ended
 
 def crowd(work, tools):
     with home(work) as (s, op):
-        other = "aws sts get-caller-identity --output text" if "aws" in tools.versions else "with_go"
+        other = "aws sts get-caller-identity --output text" if "aws" in tools.versions else "caller_go"
         with check("twenty AWS CLIs and Go programs at once, and 1Password's question is dismissed: twenty failures that say so, and one question"):
             op.ctl("set", "auth.prompt", "hang")
             out = at_once(s, op, other, "dismiss")

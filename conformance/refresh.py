@@ -17,8 +17,8 @@ from stage import ROLE, SERIAL, Stage, Unexpected, check, equal
 HERE = Path(__file__).parent
 PROGRAMS = {
     "boto3": ["python3", str(HERE / "with_boto3.py")],
-    "js": ["node", str(HERE / "with_js.cjs")],
-    "go": ["with_go"],
+    "js": ["node", str(HERE / "sdks/caller.cjs"), "--requests"],
+    "go": ["caller_go", "--requests"],
 }
 REQUESTS = 24  # of each program, two in a second
 MARGIN = 6  # seconds from its first credentials to the moment in question
@@ -191,7 +191,7 @@ def set_clocks(stage, op, seconds):
 # not load credentials from any providers; its links say why.
 UNANSWERED = {
     "js": ["node", "-e", "require('@aws-sdk/credential-providers').fromIni()().catch((e) => { console.log(e.message); process.exit(1) })"],
-    "go": ["with_go"],
+    "go": ["caller_go"],
 }
 
 

@@ -328,7 +328,7 @@ def as_another_user(env):
         raise Skipped("only root can become another user")
     env = {**env, "HOME": "/nonexistent", "AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
     for user, want in ((0, '^{"arn":'), (OTHER, '^{"error":')):
-        run = subprocess.run(GO.argv, env=env, cwd="/", user=user, group=user, extra_groups=[], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        run = subprocess.run([*GO.argv, "0"], env=env, cwd="/", user=user, group=user, extra_groups=[], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         matches(run.stdout, want)
 
 
