@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"crypto/subtle"
+	"fmt"
 	"os"
 
 	"kura/internal/cred"
@@ -10,8 +11,12 @@ import (
 
 // WriteToken writes the token of a server to a file that only the user can read,
 // without the line break that SDKs would send along. It replaces a file of that
-// name, which a server that was killed may have left.
+// name, which a server that was killed may have left, and nothing else: no link, and
+// no device such as /dev/stdout.
 func WriteToken(name string, token cred.Secret) error {
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: %w", name, durable.ErrNotRegular)
+	}
 	return durable.WriteFile(name, []byte(token.Reveal()), 0o600)
 }
 
