@@ -8,13 +8,13 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"kura/internal/mint"
 	"kura/internal/store"
+	"kura/internal/width"
 )
 
 func listCommand(a *app) *cobra.Command {
@@ -103,34 +103,39 @@ func (l *listing) label(s mint.Session) string {
 // rows returns the cells of the table: the profiles, then the access keys that
 // no profile is named after, then the sessions that belong to neither.
 func (l *listing) rows() [][3]string {
-	var rows [][3]string
-	sessions := func(profile string) string {
-		var labels []string
-		for _, s := range l.sessions {
-			if s.Profile == profile {
-				labels = append(labels, l.label(s))
-			}
-		}
-		return cell(strings.Join(labels, ", "))
+	stored, named := setOf(l.credentials), setOf(l.profiles)
+	of := map[string][]string{} // by profile: the labels of its sessions
+	for _, s := range l.sessions {
+		of[s.Profile] = append(of[s.Profile], l.label(s))
 	}
+	sessions := func(profile string) string { return cell(strings.Join(of[profile], ", ")) }
+	var rows [][3]string
 	for _, p := range l.profiles {
 		credentials := ""
-		if slices.Contains(l.credentials, p) {
+		if stored[p] {
 			credentials = p
 		}
 		rows = append(rows, [3]string{p, cell(credentials), sessions(p)})
 	}
 	for _, name := range l.credentials {
-		if !slices.Contains(l.profiles, name) {
+		if !named[name] {
 			rows = append(rows, [3]string{"-", name, sessions(name)})
 		}
 	}
 	for _, s := range l.sessions {
-		if !slices.Contains(l.profiles, s.Profile) && !slices.Contains(l.credentials, s.Profile) {
+		if !named[s.Profile] && !stored[s.Profile] {
 			rows = append(rows, [3]string{"-", "-", l.label(s)})
 		}
 	}
 	return rows
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
 }
 
 func cell(s string) string {
@@ -141,15 +146,29 @@ func cell(s string) string {
 }
 
 // writeTable prints the table with aws-vault's measures, which scripts cut by:
-// columns of at least 25 characters, two between them.
+// columns of at least 25 characters, two between them. Where names have other
+// characters than ASCII's, columns are what a terminal shows.
 func (l *listing) writeTable(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 25, 4, 2, ' ', 0)
-	fmt.Fprint(t, "Profile\tCredentials\tSessions\t\n")
-	fmt.Fprint(t, "=======\t===========\t========\t\n")
-	for _, r := range l.rows() {
-		fmt.Fprintf(t, "%s\t%s\t%s\t\n", oneLine(r[0]), oneLine(r[1]), oneLine(r[2]))
+	rows := append([][3]string{
+		{"Profile", "Credentials", "Sessions"},
+		{"=======", "===========", "========"},
+	}, l.rows()...)
+	columns := [3]int{25, 25, 25}
+	for i, row := range rows {
+		for j := range row {
+			rows[i][j] = oneLine(row[j])
+			columns[j] = max(columns[j], width.Of(rows[i][j])+2)
+		}
 	}
-	return t.Flush()
+	var b strings.Builder
+	for _, row := range rows {
+		for j, text := range row {
+			b.WriteString(width.Pad(text, columns[j]))
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 func (l *listing) writeJSON(w io.Writer) error {
