@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ import (
 //	flags   one a line: --profile (otherwise it is "it"), --region, --duration, --no-session
 //	env     NAME=VALUE, one a line
 //	stored  names of the access keys in the store, one a line
+//	origins where the settings stand, as showOrigins has it
 //
 // The user is ann.
 func TestVectors(t *testing.T) {
@@ -61,6 +63,13 @@ func TestVectors(t *testing.T) {
 			got := show(c)
 			if err != nil {
 				got = fmt.Sprintf("%T: %v\n", err, err)
+			}
+			traced, origins, traceErr := chain.Trace(parse(t, parts["config"]), profile, o)
+			if !reflect.DeepEqual(traced, c) || fmt.Sprint(traceErr) != fmt.Sprint(err) {
+				t.Errorf("Trace leads to another chain than Resolve:\n%v, %v", traced, traceErr)
+			}
+			if want, ok := parts["origins"]; ok && showOrigins(origins) != want {
+				t.Errorf("%s\ngot origins:\n%s\nwant:\n%s", a.Comment, showOrigins(origins), want)
 			}
 			if want := parts["want"]; got != want {
 				t.Errorf("%s\ngot:\n%s\nwant:\n%s", a.Comment, got, want)
@@ -148,6 +157,38 @@ func show(c chain.Chain) string {
 				"external ID", s.ExternalID, "source identity", s.SourceIdentity,
 				"tags", s.Tags, "transitive", s.TransitiveTags)...)
 		}
+	}
+	return b.String()
+}
+
+// showOrigins returns where the settings of a chain stand, one a line.
+func showOrigins(o chain.Origins) string {
+	var b strings.Builder
+	line := func(part string, o chain.Origin) {
+		if o == (chain.Origin{}) {
+			return
+		}
+		where := o.By
+		if where == "" {
+			where = fmt.Sprintf("%s:%d of %s", o.File, o.Line, o.Profile)
+		}
+		fmt.Fprintf(&b, "%s: %s = %s, %s\n", part, o.Setting, o.Value, where)
+	}
+	for _, l := range o.Path {
+		fmt.Fprintf(&b, "by way of %s\n", l.Profile)
+		line("  path", l.Source)
+		line("  path", l.Role)
+	}
+	for _, o := range o.Source {
+		line("source", o)
+	}
+	for i, step := range o.Steps {
+		for _, o := range step {
+			line(fmt.Sprintf("step %d", i+1), o)
+		}
+	}
+	for _, o := range o.Rest {
+		line("rest", o)
 	}
 	return b.String()
 }

@@ -95,12 +95,15 @@ func (p *profile) sessionDuration(chained, code bool) (time.Duration, setting, e
 // duration returns what --duration or else the variable says.
 func (p *profile) duration(variable string) (time.Duration, setting, error) {
 	if d := p.overrides.Duration; d != 0 {
-		return d.Truncate(time.Second), setting{name: "--duration", value: short(d)}, nil
+		s := setting{name: "--duration", value: short(d)}
+		p.overrides.trace.note("duration_seconds", s)
+		return d.Truncate(time.Second), s, nil
 	}
 	s := p.env(variable)
 	if s.value == "" {
 		return 0, s, nil
 	}
+	p.overrides.trace.note("duration_seconds", s)
 	d, err := ParseDuration(s.value)
 	if err != nil {
 		return 0, s, s.bad("not a duration")

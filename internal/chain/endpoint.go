@@ -42,6 +42,7 @@ func (p *profile) endpoint(service string) (string, error) {
 	if s.value == "" {
 		return "", nil
 	}
+	p.overrides.trace.note("endpoint_url", s)
 	u, err := url.Parse(s.value)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return "", s.bad("not an http or https URL")

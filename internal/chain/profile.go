@@ -74,10 +74,12 @@ type setting struct {
 // get returns a setting of p.
 func (p *profile) get(name string) setting {
 	if s := p.env(p.variable(name)); s.value != "" {
+		p.overrides.trace.note(name, s)
 		return s
 	}
 	for _, s := range p.sections {
 		if s := p.in(s, name); s.value != "" {
+			p.overrides.trace.note(name, s)
 			return s
 		}
 	}
@@ -131,11 +133,13 @@ func (p *profile) variable(setting string) string {
 
 // region returns the region of p, "" when none is configured.
 func (p *profile) region() string {
-	if p.overrides.Region != "" {
-		return p.overrides.Region
+	if region := p.overrides.Region; region != "" {
+		p.overrides.trace.note("region", setting{name: "--region", value: region})
+		return region
 	}
 	for _, name := range [...]string{"AWS_REGION", "AWS_DEFAULT_REGION"} {
 		if s := p.env(name); s.value != "" {
+			p.overrides.trace.note("region", s)
 			return s.value
 		}
 	}

@@ -32,6 +32,8 @@ type Overrides struct {
 	// AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME, AWS_SESSION_TAGS,
 	// AWS_TRANSITIVE_TAGS and AWS_SOURCE_IDENTITY for the named one only.
 	Getenv func(name string) string
+
+	trace *trace // see Trace
 }
 
 // Resolve returns the chain of the named profile. Its errors are
@@ -48,6 +50,7 @@ func Resolve(f *awsconfig.File, profile string, o Overrides) (Chain, error) {
 	if err != nil {
 		return Chain{}, err
 	}
+	o.trace.take()
 	named, last := path[0], path[len(path)-1]
 	c := Chain{
 		Profile:  profile,
@@ -62,9 +65,11 @@ func Resolve(f *awsconfig.File, profile string, o Overrides) (Chain, error) {
 	if c.Endpoints, err = named.endpoints(); err != nil {
 		return Chain{}, err
 	}
+	o.trace.rest()
 	if c.Source, err = last.source(); err != nil {
 		return Chain{}, err
 	}
+	o.trace.source(c.Source)
 	if c.Steps, err = steps(path, c.Source, o); err != nil {
 		return Chain{}, err
 	}
@@ -96,6 +101,7 @@ func sourcePath(f *awsconfig.File, name string, o Overrides) ([]*profile, error)
 		}
 		p.named = len(path) == 0
 		path = append(path, p)
+		o.trace.link(p)
 
 		// A fragment that many profiles include may name a source profile
 		// that includes it as well, so naming oneself is naming none.
@@ -168,6 +174,10 @@ func (p *profile) sso() (*SSO, error) {
 		}
 	}
 	section, ok := p.file.SSOSession(session.value)
+	p.overrides.trace.note("sso_session", session)
+	for _, name := range [...]string{"sso_start_url", "sso_region"} {
+		p.overrides.trace.note(name, setting{name, section.Get(name), session.profile, session.file, section, name})
+	}
 	if session.value != "" && !ok && url.value == "" {
 		return nil, session.bad("there is no such sso-session section")
 	}
@@ -224,7 +234,8 @@ func (p *profile) webIdentity(token setting) (*WebIdentity, error) {
 // of path, to the credentials of the first.
 func steps(path []*profile, source Source, o Overrides) ([]Step, error) {
 	holder := path[len(path)-1]
-	var roles []*role // in the order they are assumed
+	var roles []*role      // in the order they are assumed
+	var origins [][]Origin // what was found of each
 	for _, p := range slices.Backward(path) {
 		if p == holder && source.Stored == nil {
 			continue // its role_arn, if any, belongs to a web identity
@@ -233,8 +244,9 @@ func steps(path []*profile, source Source, o Overrides) ([]Step, error) {
 		if err != nil {
 			return nil, err
 		}
+		found := o.trace.take()
 		if r != nil {
-			roles = append(roles, r)
+			roles, origins = append(roles, r), append(origins, found)
 		}
 	}
 
@@ -245,16 +257,18 @@ func steps(path []*profile, source Source, o Overrides) ([]Step, error) {
 			return nil, err
 		}
 	}
+	found := o.trace.take()
 	var steps []Step
 	if session != nil {
 		steps = append(steps, Step{Profile: holder.name, SessionToken: session})
+		o.trace.step(steps[0], found)
 	}
 
 	// A device that has been shown is not asked for again: STS refuses a token
 	// code from a role session. Identity Center and web identities have no
 	// device that IAM knows; what a process supplies may be a user's.
 	var shown []string
-	for _, r := range roles {
+	for i, r := range roles {
 		first := len(steps) == 0
 		if source.Stored != nil && session == nil || source.Process != nil && first {
 			serial, err := r.profile.serial()
@@ -273,6 +287,7 @@ func steps(path []*profile, source Source, o Overrides) ([]Step, error) {
 			return nil, err
 		}
 		steps = append(steps, Step{Profile: r.profile.name, AssumeRole: &r.AssumeRole})
+		o.trace.step(steps[len(steps)-1], append(origins[i], o.trace.take()...))
 	}
 	return steps, nil
 }
