@@ -53,6 +53,13 @@ func stsTarget(c chain.Call) (target, error) {
 	return target{&url.URL{Scheme: "https", Host: "sts." + region + "." + suffix, Path: "/"}, region}, nil
 }
 
+// STSEndpoint returns where a call of STS goes, and the region that it is signed
+// for.
+func STSEndpoint(c chain.Call) (endpoint *url.URL, region string, err error) {
+	t, err := stsTarget(c)
+	return t.url, t.region, err
+}
+
 // partition returns the DNS suffix of a partition and the region that serves
 // when none is configured; ok is false if the partition is not known. The
 // suffixes are those of AWS's partitions.json, which all AWS SDKs share.

@@ -98,6 +98,22 @@ func (c *Cache) List() ([]Session, error) {
 	return sessions, nil
 }
 
+// Look returns the session that the first n steps of a chain have led to, if one
+// is cached. It may have expired. Nothing is unsealed: what the head of a file
+// says is proven only when the session is used.
+func (c *Cache) Look(ch chain.Chain, n int) (Session, bool) {
+	if n == 0 && ch.Source.Stored != nil {
+		return Session{}, false
+	}
+	key := c.key(ch, n)
+	data, err := durable.ReadFile(c.file(key), maxSession)
+	if err != nil {
+		return Session{}, false
+	}
+	s, _, _, err := split(key, data)
+	return s, err == nil
+}
+
 // Forget removes the sessions that were minted from an access key, and returns
 // how many there were. Those that another process is minting from it right now
 // will not be found either. It is called after the key was replaced or removed.

@@ -478,6 +478,36 @@ func TestListAndClear(t *testing.T) {
 	}
 }
 
+func TestLookUnsealsNothing(t *testing.T) {
+	b := newBench(t)
+	c := b.admin("admin")
+	if s, ok := b.Cache.Look(c, 2); ok {
+		t.Errorf("Look finds %+v in an empty cache", s)
+	}
+	got, err := b.Credentials(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := b.store.gets[store.CacheKey]
+	closed := &mint.Cache{Dir: b.Cache.Dir, StoreID: b.Cache.StoreID} // with no store to open it
+	s, ok := closed.Look(c, 2)
+	if !ok || s.Profile != "admin" || s.Type != "sts.AssumeRole" || !s.Expires.Equal(got.Expires) {
+		t.Errorf("Look = %+v, %v, want the session of admin until %v", s, ok, got.Expires)
+	}
+	if s, ok := closed.Look(c, 1); !ok || s.Type != "sts.GetSessionToken" {
+		t.Errorf("Look at the first step = %+v, %v, want what it led to", s, ok)
+	}
+	if s, ok := closed.Look(c, 0); ok {
+		t.Errorf("Look at an access key = %+v, want none", s)
+	}
+	if s, ok := closed.Look(b.admin("audit"), 2); ok {
+		t.Errorf("Look finds %+v, of another role", s)
+	}
+	if got := b.store.gets[store.CacheKey]; got != before {
+		t.Errorf("the cache key was read %d times", got-before)
+	}
+}
+
 func TestNothingSecretInTheOpen(t *testing.T) {
 	b := newBench(t)
 	b.mint(t, b.admin("admin"))

@@ -58,9 +58,18 @@ func (m *Minter) source(ctx context.Context, s chain.Source) (cred.Credentials, 
 		}
 		return m.AWS.AssumeRoleWithWebIdentity(ctx, *s.WebIdentity, token)
 	case s.SSO != nil:
-		return cred.Credentials{}, &NotSupportedError{s.SSO.Profile, "IAM Identity Center (sso_start_url)"}
+		return cred.Credentials{}, Supported(s)
 	}
 	panic("mint: empty source")
+}
+
+// Supported returns a *NotSupportedError if no Minter gets credentials from a
+// source of that kind.
+func Supported(s chain.Source) error {
+	if s.SSO != nil {
+		return &NotSupportedError{s.SSO.Profile, "IAM Identity Center (sso_start_url)"}
+	}
+	return nil
 }
 
 func (m *Minter) webIdentityToken(ctx context.Context, w chain.WebIdentity) (cred.Secret, error) {
