@@ -25,6 +25,8 @@ var layers = map[string][]string{
 	"unlocked":        {},
 	"width":           {},
 	"pick":            {"width"},
+	"ink":             {"width"},
+	"explain":         {"ink", "width"},
 	"store":           {},
 	"store/file":      {"durable", "store", "unlocked"},
 	"store/storetest": {"store"},
@@ -68,8 +70,9 @@ var layers = map[string][]string{
 	"onepassword":       {"cred", "durable", "store/program"},
 	"store/onepassword": {"cred", "onepassword", "store"},
 
-	"cli": {"awsapi", "awsconfig", "backup", "chain", "console", "cred", "deliver", "doctor", "durable", "foreign", "harden", "linklocal", "mfa", "mint",
-		"onepassword", "peer", "pick", "prompt", "serve", "setup", "shell", "store", "store/all", "store/file", "transfer", "unlocked", "width"},
+	"cli": {"awsapi", "awsconfig", "backup", "chain", "console", "cred", "deliver", "doctor", "durable", "explain", "foreign", "harden",
+		"ink", "linklocal", "mfa", "mint", "onepassword", "peer", "pick", "prompt", "serve", "setup", "shell", "store", "store/all",
+		"store/file", "transfer", "unlocked", "width"},
 }
 
 // testOnly are the packages that no part of the program may import.
