@@ -36,6 +36,7 @@ import (
 type globalFlags struct {
 	debug         bool
 	backend       string // a spec, "" without a choice
+	backendFlag   *pflag.Flag
 	backendForAll bool   // it was given for this call, so profiles have no say
 	cacheBackend  string // a spec, "" for the store of the access key
 	prompt        promptSpec
@@ -62,6 +63,7 @@ func (g *globalFlags) declare(fs *pflag.FlagSet) {
 	g.unlockTTL = 8 * time.Hour
 	fs.BoolVar(&g.debug, "debug", false, "say on stderr what is being done")
 	fs.Var(specFlag{&g.backend}, "backend", "where access keys are kept, as `NAME[:key=value,...]`; \"kura backends\" lists them")
+	g.backendFlag = fs.Lookup("backend")
 	fs.Var(specFlag{&g.cacheBackend}, "cache-backend", "where the key of the session cache is kept, as `NAME[:key=value,...]` (default: where the access key is)")
 	fs.Var(promptFlag{&g.prompt}, "prompt", "where MFA codes come from: `NAME`, which is one of "+strings.Join(promptNames(), ", ")+", or 1password:item=ITEM[,vault=VAULT][,account=ACCOUNT] (default: the terminal or, without one, a window)")
 	g.promptFlag = fs.Lookup("prompt")
@@ -331,12 +333,9 @@ func (a *app) sessions() *mint.Cache { return &mint.Cache{Dir: a.sessionDir()} }
 func (a *app) sessionDir() string { return filepath.Join(a.cacheDir(), "sessions") }
 
 func (a *app) minter(ctx context.Context, v *vault, c chain.Chain, o *mintFlags) (*mint.Minter, error) {
-	minTTL := mint.DefaultMinTTL
-	if text := a.Getenv("AWS_MIN_TTL"); text != "" {
-		var err error
-		if minTTL, err = chain.ParseDuration(text); err != nil {
-			return nil, &chain.SettingError{Setting: "AWS_MIN_TTL", Value: text, Msg: err.Error()}
-		}
+	minTTL, err := a.minTTL()
+	if err != nil {
+		return nil, err
 	}
 	cache, err := a.cache(ctx, v)
 	if err != nil {
@@ -364,6 +363,19 @@ func (a *app) minter(ctx context.Context, v *vault, c chain.Chain, o *mintFlags)
 		Now:        time.Now,
 		Log:        a.log,
 	}, nil
+}
+
+// minTTL is how long cached credentials must still be valid to be used.
+func (a *app) minTTL() (time.Duration, error) {
+	text := a.Getenv("AWS_MIN_TTL")
+	if text == "" {
+		return mint.DefaultMinTTL, nil
+	}
+	d, err := chain.ParseDuration(text)
+	if err != nil {
+		return 0, &chain.SettingError{Setting: "AWS_MIN_TTL", Value: text, Msg: err.Error()}
+	}
+	return d, nil
 }
 
 func (a *app) aws(caBundle string) *awsapi.Client {

@@ -101,6 +101,7 @@ var commands = []struct {
 	{"setup", setupCommand},
 	{"add", addCommand},
 	{"list", listCommand},
+	{"explain", explainCommand},
 	{"exec", execCommand},
 	{"export", exportCommand},
 	{"login", loginCommand},

@@ -32,13 +32,18 @@ type mintFlags struct {
 }
 
 func (o *mintFlags) declare(fs *pflag.FlagSet) {
+	o.declareChain(fs)
+	fs.StringVarP(&o.tokenCode, "mfa-token", "t", "", "use this MFA `code` instead of asking")
+	fs.Var(duration{&o.minTTL}, "min-ttl", "renew credentials first that are good for less, such as 45m")
+	fromEnv(fs, "mfa-token") // an argument can be seen by others
+}
+
+// declareChain declares those that bear on the chain.
+func (o *mintFlags) declareChain(fs *pflag.FlagSet) {
 	fs.VarP(duration{&o.duration}, "duration", "d", "how long the session is to last, such as 1h (default: duration_seconds of the profile, or 1h)")
 	fs.BoolVarP(&o.noSession, "no-session", "n", false, "do without GetSessionToken")
 	fs.StringVar(&o.region, "region", "", "the AWS `region`")
-	fs.StringVarP(&o.tokenCode, "mfa-token", "t", "", "use this MFA `code` instead of asking")
-	fs.Var(duration{&o.minTTL}, "min-ttl", "renew credentials first that are good for less, such as 45m")
 	fromEnv(fs, "duration", "AWS_VAULT_DURATION")
-	fromEnv(fs, "mfa-token") // an argument can be seen by others
 }
 
 func execCommand(a *app) *cobra.Command {

@@ -11,6 +11,9 @@ import (
 	"kura/internal/deliver"
 )
 
+// formatUsage is the same for all commands that have several.
+const formatUsage = "the `format` of the output, one of those above"
+
 func exportCommand(a *app) *cobra.Command {
 	var o mintFlags
 	format := "env"
@@ -28,7 +31,7 @@ a credentials file).`,
 		ValidArgsFunction: a.completeProfiles,
 	}
 	o.declare(c.Flags())
-	c.Flags().StringVar(&format, "format", format, "`format` of the output: "+strings.Join(deliver.Formats(), ", "))
+	c.Flags().StringVar(&format, "format", format, formatUsage)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !slices.Contains(deliver.Formats(), format) {
 			return usagef("--format must be one of %s, got %q", strings.Join(deliver.Formats(), ", "), format)

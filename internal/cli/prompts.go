@@ -27,6 +27,8 @@ type promptSpec struct {
 	text string
 	name string
 	item onepassword.Ref // of 1Password; no Item: the one that holds the key
+
+	profile string // whose mfa_source it is, "" for any other choice
 }
 
 // mfaProcess is the name of a choice that no flag makes: the profile's own
@@ -123,6 +125,7 @@ func (a *app) mfaSource(c chain.Chain) (promptSpec, error) {
 			continue
 		}
 		s, err := parsePrompt(text)
+		s.profile = profile
 		if err != nil {
 			err = &chain.SettingError{
 				File: a.global.config.Name(), Line: section.Line("mfa_source"),

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"io"
 	"strings"
 
@@ -38,14 +39,8 @@ func (p *Picture) WriteText(w io.Writer, pen ink.Pen) error {
 		}
 	}
 	for _, note := range d.notes {
-		t.b.WriteByte('\n')
-		for i, part := range wrap("note: "+oneLine(note), t.inner+2*frame) {
-			if i > 0 {
-				t.b.WriteByte('\n')
-			}
-			t.b.WriteString(part)
-		}
-		t.b.WriteByte('\n')
+		note = "note: " + oneLine(note)
+		t.b.WriteString("\n" + strings.Join(wrap(note, cmp.Or(pen.Columns, len(note))), "\n") + "\n")
 	}
 	_, err := io.WriteString(w, t.b.String())
 	return err
