@@ -22,8 +22,8 @@ import (
 //	Enter Secret Access Key: «wJalr...»*****
 //
 // Nothing is typed before the text to its left is there. ^C and ^D are those
-// keys, $WORK is the directory of the script, 15:04 any time of the day, and
-// 127.0.0.1:PORT any port.
+// keys, $WORK is the directory of the script, $ESC begins an escape sequence,
+// 15:04 is any time of the day, and 127.0.0.1:PORT any port.
 func talk(ts *testscript.TestScript, neg bool, args []string) {
 	verdict := ts.MkAbs(".verdict")
 	err := ts.Exec("dialog", append([]string{verdict, ts.MkAbs(args[0])}, args[1:]...)...)
@@ -58,7 +58,7 @@ func converse(transcript string, argv []string) (status int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	rest := strings.ReplaceAll(string(data), "$WORK", os.Getenv("WORK"))
+	rest := strings.NewReplacer("$WORK", os.Getenv("WORK"), "$ESC", "\x1b").Replace(string(data))
 
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

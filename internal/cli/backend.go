@@ -394,3 +394,14 @@ func (a *app) forgetNames() bool {
 	}
 	return noted
 }
+
+// dated returns the store as one that knows when its items were written, if it
+// does.
+func (v *vault) dated() (store.Dated, bool) {
+	opened := v.Opened
+	if near, ok := opened.(interface{ Unwrap() store.Opened }); ok {
+		opened = near.Unwrap()
+	}
+	dated, ok := opened.(store.Dated)
+	return dated, ok
+}

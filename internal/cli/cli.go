@@ -101,6 +101,7 @@ var commands = []struct {
 	{"setup", setupCommand},
 	{"add", addCommand},
 	{"list", listCommand},
+	{"status", statusCommand},
 	{"explain", explainCommand},
 	{"exec", execCommand},
 	{"export", exportCommand},
@@ -285,6 +286,9 @@ func (a *app) prepare(c *cobra.Command) *cobra.Command {
 
 // start reads the settings that apply to a command before it runs.
 func (a *app) start(c *cobra.Command) error {
+	if f := c.Flags().Lookup(segmentFlag); f != nil && f.Changed {
+		return nil // it is drawn with each prompt, wherever that is
+	}
 	if _, err := os.UserHomeDir(); err != nil {
 		// Better than to make a store wherever the program was started.
 		return &noHomeError{err}

@@ -314,11 +314,7 @@ func (s *census) old(ctx context.Context, concerns func(name string) bool) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	for _, v := range s.looked {
-		opened := v.Opened
-		if near, ok := opened.(interface{ Unwrap() store.Opened }); ok {
-			opened = near.Unwrap()
-		}
-		dated, ok := opened.(store.Dated)
+		dated, ok := v.dated()
 		if !ok || !slices.ContainsFunc(s.names[v], concerns) {
 			continue
 		}

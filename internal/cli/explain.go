@@ -46,8 +46,8 @@ credentials it shows how far it goes, then the error, and the exit status is 1.
 
 The formats are text, json, mermaid (a flowchart that GitHub shows in a code
 block) and svg (a picture for light and dark pages). In JSON, steps is the list
-of calls; what has a value has a list settings with the file and line, or by, the
-flag or variable, of each; stored is null where the store does not tell.`,
+of calls. Each has a list of settings, with file and line or, in by, the flag or
+variable. stored is null where the store does not tell.`,
 		Example: `  kura explain admin
   kura explain admin --duration 4h
   kura explain admin --format svg > admin.svg`,

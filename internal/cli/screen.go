@@ -32,9 +32,12 @@ func (a *app) size(screen *os.File) (columns, rows int) {
 
 // pen returns what there is to write with on standard output.
 func (a *app) pen() ink.Pen {
-	columns := 0
-	if screen := a.screen(); screen != nil {
-		columns, _ = a.size(screen)
+	screen := a.screen()
+	if screen == nil {
+		return ink.New(a.Getenv, 0)
 	}
-	return ink.New(a.Getenv, columns)
+	columns, _ := a.size(screen)
+	pen := ink.New(a.Getenv, columns)
+	pen.Color = pen.Color && movesCursor(screen)
+	return pen
 }

@@ -3,7 +3,6 @@ package explain
 import (
 	"cmp"
 	"fmt"
-	"net/url"
 	"strings"
 
 	"kura/internal/ink"
@@ -128,10 +127,7 @@ func (p *Picture) key(k *Key) box {
 func (p *Picture) step(d *diagram, s *Step) {
 	a := box{title: s.Operation}
 	where := func(name string) string { return p.where(find(s.Settings, name)) }
-	endpoint := s.Endpoint
-	if u, err := url.Parse(endpoint); err == nil && u.Scheme == "https" {
-		endpoint = u.Host + strings.TrimSuffix(u.Path, "/")
-	}
+	endpoint := strings.TrimPrefix(strings.TrimSuffix(s.Endpoint, "/"), "https://")
 	a.add("at", endpoint, where("endpoint_url"))
 	a.add("region", s.Region, cmp.Or(where("region"), byDefault))
 	known := []string{"endpoint_url", "region", "role_arn", "role_session_name", "duration_seconds", "mfa_serial",
