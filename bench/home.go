@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -103,12 +104,13 @@ type home struct {
 	dir, kura string
 	cloud     *awstest.Cloud
 	env       []string
+	sessions  int // of those that looking has made
 }
 
 // home makes a home with a number of access keys in the store that env names,
 // and a session in the cache.
 func (r *rig) home(ctx context.Context, name string, keys int, env ...string) (*home, error) {
-	h := &home{filepath.Join(r.dir, name), r.kura, awstest.New(awstest.Config{}), nil}
+	h := &home{filepath.Join(r.dir, name), r.kura, awstest.New(awstest.Config{}), nil, 0}
 	r.atEnd(h.cloud.Close)
 	h.env = append([]string{
 		"HOME=" + h.dir, "PATH=" + os.Getenv("PATH"), "USER=ann",
@@ -157,6 +159,46 @@ func (h *home) crowded() (*home, error) {
 	other := *h
 	other.env = append(slices.Clone(h.env), "AWS_CONFIG_FILE="+name+".1000")
 	return &other, os.WriteFile(name+".1000", config, 0o600)
+}
+
+// looking returns the same home with another cache, which holds so many sessions.
+// They are copies of one, with the names of other profiles: what only looks at
+// sessions does not unseal them.
+func (h *home) looking(sessions int) (*home, error) {
+	from := filepath.Join(h.dir, ".cache", "kura", "sessions")
+	files, err := filepath.Glob(filepath.Join(from, "*.session"))
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("no session to copy in %s: %w", from, err)
+	}
+	one, err := os.ReadFile(files[0])
+	if err != nil {
+		return nil, err
+	}
+	other := *h
+	cache := filepath.Join(h.dir, fmt.Sprintf("cache-%d", sessions))
+	other.env = append(slices.Clone(h.env), "XDG_CACHE_HOME="+cache)
+	other.sessions = sessions
+	to := filepath.Join(cache, "kura", "sessions")
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return nil, err
+	}
+	lines := bytes.SplitN(one, []byte("\n"), 3) // the format, the profile, the rest
+	for i := range sessions {
+		copied := fmt.Appendf(nil, "%s\n%q\n%s", lines[0], fmt.Sprintf("p%d", i), lines[2])
+		name := filepath.Join(to, fmt.Sprintf("%032x.session", i))
+		if err := os.WriteFile(name, copied, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return &other, nil
+}
+
+// prompting returns the same home as a shell sees it that exec has started.
+func (h *home) prompting() *home {
+	other := *h
+	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	other.env = append(slices.Clone(h.env), "AWS_VAULT=it", "AWS_CREDENTIAL_EXPIRATION="+until)
+	return &other
 }
 
 // newCode puts a token code that AWS accepts where mfa_process finds it. When

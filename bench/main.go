@@ -99,12 +99,30 @@ func measure(ctx context.Context, runs int) (rows []row, left []string, err erro
 	if err != nil {
 		return nil, nil, err
 	}
+	few, err := crowded.looking(10)
+	if err != nil {
+		return nil, nil, err
+	}
+	many, err := crowded.looking(100)
+	if err != nil {
+		return nil, nil, err
+	}
+	prompting := file.prompting()
 	exec, export := []string{r.kura, "exec", "it", "--", "true"}, []string{r.kura, "export", "--format=json", "it"}
 	commands := []timed{
 		{"an empty Go program", 0, file, []string{r.empty}},
 		{"cached `exec -- true`, file store", 3.0, file, exec},
 		{"cached credential process, file store", 2.5, file, export},
 		{"the same with 1000 profiles", 3.0, crowded, export},
+		{"`status --prompt-segment`, in `exec`", 0, prompting, []string{r.kura, "status", "--prompt-segment"}},
+		{"`explain`, 1000 profiles", 0, crowded, []string{r.kura, "explain", "it"}},
+	}
+	looks := len(commands)
+	for _, command := range []string{"list", "status"} {
+		for _, h := range []*home{few, many} {
+			what := fmt.Sprintf("`%s`, 1000 profiles, %d sessions", command, h.sessions)
+			commands = append(commands, timed{what, 0, h, []string{r.kura, command}})
+		}
 	}
 	cold := []timed{{"cold `exec -- true`, file store", 0, file, exec}}
 	for _, s := range []struct {
@@ -147,6 +165,14 @@ func measure(ctx context.Context, runs int) (rows []row, left []string, err erro
 		ms := fmt.Sprintf(" (%.2f ms)", times[i].Seconds()*1000)
 		rows = append(rows, row{c.what, float64(times[i]) / float64(unit), c.budget, "%.2f", ms})
 	}
+	for i, command := range []string{"list", "status"} {
+		ratio := float64(times[looks+2*i+1]) / float64(times[looks+2*i])
+		rows = append(rows, row{fmt.Sprintf("`%s` with 100 sessions, to that with 10", command), ratio, 1.5, "%.2f", ""})
+	}
+	rows = append(rows,
+		row{"`explain`, 1000 profiles, ms", times[looks-1].Seconds() * 1000, 50, "%.2f", ""},
+		row{"`status --prompt-segment`, ms", times[looks-2].Seconds() * 1000, 5, "%.2f", ""},
+	)
 	crowd, err := file.crowd(ctx, 100)
 	if err != nil {
 		return nil, nil, err
