@@ -6,7 +6,7 @@ GOLANGCI_LINT = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # The race detector needs a C compiler; Go says whether it has found one.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-.PHONY: help demo test conformance lint bench docs build install clean
+.PHONY: help demo pictures test conformance lint bench docs build install clean
 
 help:
 	@echo 'make demo         watch it work, against an emulated AWS (half a minute)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make conformance  the same work with the real AWS CLI and SDKs'
 	@echo 'make lint         golangci-lint'
 	@echo 'make bench        what it costs, beside what it is compared with'
+	@echo 'make pictures     draw docs/pictures anew, by what kura shows'
 	@echo 'make docs         write the generated pages of docs/ anew'
 	@echo 'make build        bin/kura, static and stripped'
 	@echo 'make install      program, manual and completion below PREFIX (/usr/local)'
@@ -21,6 +22,9 @@ help:
 
 demo:
 	go run ./demo
+
+pictures:
+	go run ./demo/pictures
 
 test:
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted:" $$files; exit 1; }

@@ -18,6 +18,8 @@ const (
 	padding    = 12 // inside a box
 	margin     = 16 // around the drawing
 	stem       = 28 // from the left of a box to the arrow below it
+
+	beside = margin + stem + padding + 4 // where text begins that stands beside an arrow
 )
 
 // svgStyle has colours for light pages and for dark ones.
@@ -48,8 +50,8 @@ func (p *Picture) WriteSVG(w io.Writer) error {
 	for _, note := range d.notes {
 		inner = max(inner, width.Of(note)+6)
 	}
-	s.places = s.labels + float64(values+gap)*column
-	s.width = max(s.places+float64(places)*column, float64(inner)*column) + 2*padding
+	s.places = beside + s.labels + float64(values+gap)*column
+	s.width = max(s.places-margin+float64(places)*column+padding, float64(inner)*column+2*padding)
 	s.y = margin
 	for i, b := range d.boxes {
 		s.box(b)
@@ -61,8 +63,7 @@ func (p *Picture) WriteSVG(w io.Writer) error {
 		s.y += lineHeight
 		s.text(margin, "", "note: "+note)
 	}
-	// Beside an arrow text stands further to the right than in a box.
-	total, height := s.width+2*margin+stem, s.y+margin
+	total, height := s.width+2*margin, s.y+margin
 	_, err := fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f" role="img">
 <title>%s</title>
 <style>%s</style>
@@ -77,8 +78,8 @@ type svg struct {
 	b      strings.Builder
 	y      float64 // how far it has come
 	width  float64 // of the boxes
-	labels float64 // from the left to the values
-	places float64 // from there to where settings stand
+	labels float64 // from the left of text to the values
+	places float64 // where it says where settings stand
 }
 
 func (s *svg) box(b box) {
@@ -89,6 +90,7 @@ func (s *svg) box(b box) {
 	height := float64(len(b.rows)+1)*lineHeight + padding
 	fmt.Fprintf(&s.b, `<rect class="%s" x="%d" y="%.0f" width="%.0f" height="%.0f" rx="6"/>`+"\n", class, margin, s.y, s.width, height)
 	end := s.y + height
+	s.y += 3
 	s.rows(b, margin+padding)
 	s.y = end
 }
@@ -96,7 +98,7 @@ func (s *svg) box(b box) {
 func (s *svg) arrow(a box) {
 	x, top := float64(margin+stem), s.y
 	s.y += padding / 2
-	s.rows(a, x+padding+4)
+	s.rows(a, beside)
 	s.y += padding
 	fmt.Fprintf(&s.b, `<path class="a" d="M%.0f %.0fV%.0f"/><path class="h" d="M%.0f %.0fl-5 -9h10z"/>`+"\n", x, top, s.y-6, x, s.y)
 }
@@ -112,7 +114,7 @@ func (s *svg) rows(b box, x float64) {
 		}
 		s.text(x, "l", r.label)
 		s.text(value, svgClass(r.style), r.value)
-		s.text(x+s.places, "w", r.where)
+		s.text(s.places, "w", r.where)
 	}
 	s.y += 2
 }
