@@ -486,13 +486,14 @@ func (a *app) storeSetting(config *awsconfig.File, profile string) *explain.Sett
 	return nil
 }
 
-// place says where a store keeps a key, for people.
+// place says where a store is or, of one that has places for each, where it keeps
+// a key, for people.
 func (a *app) place(v *vault, key string) string {
 	switch v.name() {
 	case "file":
 		return a.storeDir(v.settings["dir"])
 	case all.OnePassword:
-		if item, ok := all.OnePasswordItem(v.Opened, key); ok {
+		if item, ok := all.OnePasswordItem(v.Opened, key); ok && key != "" {
 			return itemName(item.Item, item.Vault)
 		}
 	}
