@@ -237,14 +237,14 @@ func (d *drawing) source(v *vault, c chain.Chain, origins chain.Origins) error {
 		if d.a.itemCacheOf(v, c) != nil {
 			d.note("where nothing is cached, the field session_cache of the item is looked at before a code is asked for")
 		}
-		k := d.key(from.Stored.Name)
-		if k.err != nil {
+		switch k := d.key(from.Stored.Name); {
+		case k.err != nil:
 			s.Key.Unknown = k.err.Error()
-			return nil
-		}
-		s.Key.Stored = &k.stored
-		if !k.stored {
+		case !k.stored:
+			s.Key.Stored = &k.stored
 			return &mint.NoKeyError{Name: from.Stored.Name}
+		default:
+			s.Key.Stored = &k.stored
 		}
 	case from.Process != nil:
 		s.Kind, s.Profile, s.Cached = explain.Process, from.Process.Profile, d.cached(c, 0)

@@ -237,7 +237,7 @@ func (l *looking) profile(name string) (*profileStanding, error) {
 		Getenv: l.a.Getenv,
 		Stored: func(name string) bool {
 			v, err := l.a.vaultOf(l.config, name)
-			return err == nil && l.of[v] != nil && l.of[v].names[name]
+			return err == nil && l.of[v].names[name]
 		},
 	})
 	if err == nil {
@@ -248,14 +248,17 @@ func (l *looking) profile(name string) (*profileStanding, error) {
 		return p, err
 	}
 	v, err := l.a.vault()
-	if from := c.Source.Stored; from != nil {
+	from := c.Source.Stored
+	if from != nil {
 		v, err = l.a.vaultOf(l.config, from.Name)
-		if s := l.of[v]; err == nil && s != nil && s.names != nil && !s.names[from.Name] {
-			p.Error, p.missing = (&mint.NoKeyError{Name: from.Name}).Error(), true
-		}
 	}
-	if err != nil || l.caches[v] == nil {
-		return p, nil // there is no store to have minted from
+	if err != nil {
+		p.Error = err.Error()
+		return p, err
+	}
+	s := l.of[v]
+	if from != nil && s.names != nil && !s.names[from.Name] {
+		p.Error, p.missing = (&mint.NoKeyError{Name: from.Name}).Error(), true
 	}
 	l.sessions(p, c, l.caches[v])
 	return p, nil
@@ -387,10 +390,7 @@ func (t *storeStanding) line(pen ink.Pen, home string) string {
 	case t.Locked == nil:
 		style = ""
 	}
-	place := t.Place
-	if rest, ok := strings.CutPrefix(place, home+"/"); ok {
-		place = "~/" + rest
-	}
+	place := explain.Short(home, t.Place)
 	parts := []tableCell{{ink.Bold, "Store"}, {"", oneLine(t.Backend)}, {style, oneLine(state)}, {ink.Dim, oneLine(place)}}
 	var b strings.Builder
 	room := cmp.Or(pen.Columns, 1<<20)

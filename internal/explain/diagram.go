@@ -3,6 +3,7 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"kura/internal/ink"
@@ -137,7 +138,7 @@ func (p *Picture) step(d *diagram, s *Step) {
 		a.add("named", s.SessionName, cmp.Or(where("role_session_name"), byDefault))
 	}
 	for i := range s.Settings {
-		if o := &s.Settings[i]; !contains(known, o.Name) {
+		if o := &s.Settings[i]; !slices.Contains(known, o.Name) {
 			a.add(label(o.Name), o.Value, p.where(o))
 		}
 	}
@@ -274,13 +275,4 @@ func label(setting string) string {
 		return "own URLs"
 	}
 	return setting
-}
-
-func contains(list []string, s string) bool {
-	for _, t := range list {
-		if s == t {
-			return true
-		}
-	}
-	return false
 }

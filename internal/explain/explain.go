@@ -144,9 +144,11 @@ func (p *Picture) where(s *Setting) string {
 	return fmt.Sprintf("%s:%d", p.short(s.File), s.Line)
 }
 
-// short writes the home directory as a shell does.
-func (p *Picture) short(file string) string {
-	if rest, ok := strings.CutPrefix(file, p.Home+string(filepath.Separator)); ok && p.Home != "" {
+func (p *Picture) short(file string) string { return Short(p.Home, file) }
+
+// Short writes a file below the home directory as a shell does.
+func Short(home, file string) string {
+	if rest, ok := strings.CutPrefix(file, home+string(filepath.Separator)); ok && home != "" {
 		return "~" + string(filepath.Separator) + rest
 	}
 	return file
