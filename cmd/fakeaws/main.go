@@ -24,6 +24,7 @@ import (
 )
 
 const usage = `usage: fakeaws [--listen ADDRESS] [--state FILE] [--tls FILE] [--key-delay DURATION]
+               [--spread DURATION]
 
 Serves an emulated AWS: STS, IAM access keys, S3 listings and the sign-in to the
 console, over the real protocols, with signatures, token codes, expiry and limits
@@ -38,6 +39,8 @@ with AWS_ENDPOINT_URL.
   --tls FILE            serve HTTPS, and write the certificate that clients
                         have to trust (AWS_CA_BUNDLE) to FILE
   --key-delay DURATION  how long a created access key does not work yet
+  --spread DURATION     how long a deleted or inactive one works still, and lists
+                        have what was there before
 
 The default world is account 111122223333 with the user ann, whose access key
 is AKIAIOSFODNN7EXAMPLE wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY and whose MFA
@@ -81,6 +84,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	state := flags.String("state", "", "")
 	caFile := flags.String("tls", "", "")
 	delay := flags.Duration("key-delay", 0, "")
+	spread := flags.Duration("spread", 0, "")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintf(stdout, usage, kinds())
@@ -92,7 +96,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 
-	cfg := awstest.Config{KeyDelay: *delay}
+	cfg := awstest.Config{KeyDelay: *delay, Spread: *spread}
 	if *state != "" {
 		data, err := os.ReadFile(*state)
 		if err != nil {

@@ -119,6 +119,10 @@ func readRoots(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
+// AWSNow returns the time by AWS's clock, as far as it is known: as long as AWS
+// accepts the time that requests are signed with, the two may be minutes apart.
+func (c *Client) AWSNow() time.Time { return c.now().Add(time.Duration(c.offset.Load())) }
+
 func (c *Client) now() time.Time {
 	if c.Now == nil {
 		return time.Now()

@@ -60,6 +60,29 @@ func STSEndpoint(c chain.Call) (endpoint *url.URL, region string, err error) {
 	return t.url, t.region, err
 }
 
+// iamTarget returns where a call of IAM goes. IAM is one for all regions of a
+// partition, and so are its host and the region that calls are signed for. The
+// hosts are those of
+// https://github.com/aws/aws-sdk-go-v2/blob/main/service/iam/endpoints.go.
+func iamTarget(c chain.Call) (target, error) {
+	suffix, region, ok := partition(c.Partition)
+	if !ok {
+		return target{}, fmt.Errorf("unknown partition %q", printable(c.Partition, 40))
+	}
+	if c.Endpoint != "" {
+		u, err := endpointURL(c.Endpoint)
+		return target{u, region}, err
+	}
+	host := "iam." + region + "." + suffix
+	switch c.Partition {
+	case "", "aws":
+		host = "iam.amazonaws.com"
+	case "aws-us-gov":
+		host = "iam.us-gov.amazonaws.com"
+	}
+	return target{&url.URL{Scheme: "https", Host: host, Path: "/"}, region}, nil
+}
+
 // partition returns the DNS suffix of a partition and the region that serves
 // when none is configured; ok is false if the partition is not known. The
 // suffixes are those of AWS's partitions.json, which all AWS SDKs share.

@@ -47,6 +47,15 @@ func (e *Error) Error() string {
 // Unwrap returns e.Err.
 func (e *Error) Unwrap() error { return e.Err }
 
+// NoSuchEntity reports whether IAM knows nothing of what the call was about.
+func (e *Error) NoSuchEntity() bool { return e.Code == "NoSuchEntity" }
+
+// MayBeDone reports whether the call may have had its effect all the same: AWS
+// did not say that it has refused it.
+func (e *Error) MayBeDone() bool {
+	return e.Kind == Unavailable || e.Kind == Unreachable || e.Kind == Other && e.Code == ""
+}
+
 // A Kind is what an Error means to whoever has to do something about it.
 type Kind int
 

@@ -32,7 +32,8 @@ type answer interface {
 	complete() bool // all that AWS always gives is there
 }
 
-// query makes the call q and stores its answer in out.
+// query makes the call q and stores its answer in out, which is nil for a call
+// that has no result.
 func (c *Client) query(ctx context.Context, to target, q query, out answer) error {
 	q.params.Set("Action", q.action)
 	q.params.Set("Version", q.version)
@@ -48,7 +49,7 @@ func (c *Client) query(ctx context.Context, to target, q query, out answer) erro
 		secrets: append(q.secrets, q.from.SecretAccessKey, q.from.SessionToken),
 		read: func(r reply) *Error {
 			if r.status == http.StatusOK {
-				if decodeResult(r.body, q.action, out) != nil || !out.complete() {
+				if decodeResult(r.body, q.action, out) != nil || out != nil && !out.complete() {
 					return r.notAWS()
 				}
 				return nil
@@ -68,13 +69,13 @@ func (c *Client) query(ctx context.Context, to target, q query, out answer) erro
 }
 
 // decodeResult decodes <ActionResponse><ActionResult>…, and nothing else, into
-// out. Other elements than the result are skipped.
-func decodeResult(body []byte, action string, out any) error {
+// out. Other elements than the result are skipped. If out is nil there is none.
+func decodeResult(body []byte, action string, out answer) error {
 	d := xml.NewDecoder(bytes.NewReader(body))
-	depth, found := 0, false
+	depth, begun, found := 0, false, out == nil
 	for {
 		token, err := d.Token()
-		if errors.Is(err, io.EOF) && found {
+		if errors.Is(err, io.EOF) && begun && found {
 			return nil
 		}
 		if err != nil {
@@ -83,7 +84,8 @@ func decodeResult(body []byte, action string, out any) error {
 		switch t := token.(type) {
 		case xml.StartElement:
 			switch {
-			case depth == 0 && t.Name.Local == action+"Response" && !found:
+			case depth == 0 && t.Name.Local == action+"Response" && !begun:
+				begun = true
 				depth++
 			case depth == 1 && t.Name.Local == action+"Result" && !found:
 				found = true

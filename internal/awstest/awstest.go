@@ -27,10 +27,16 @@ import (
 // A Config says what a Cloud is like. The zero Config is the default world,
 // served over HTTP on a free port.
 type Config struct {
-	World    *World           // nil: Default()
-	KeyDelay time.Duration    // how long a created access key is unknown yet
-	Now      func() time.Time // nil: time.Now
-	TLS      bool             // serve HTTPS, with certificates of Cloud.CA
+	World    *World        // nil: Default()
+	KeyDelay time.Duration // how long a created access key is unknown yet
+
+	// Spread is how long it takes until a change of an access key is seen
+	// everywhere: a key that was deleted or made inactive works until then, and
+	// lists have what was there before.
+	Spread time.Duration
+
+	Now func() time.Time // nil: time.Now
+	TLS bool             // serve HTTPS, with certificates of Cloud.CA
 }
 
 // A Cloud is an emulated AWS: all accounts, services and regions behind one
@@ -43,6 +49,7 @@ type Cloud struct {
 	done     chan struct{} // closed by Close
 	now      func() time.Time
 	keyDelay time.Duration
+	spread   time.Duration
 
 	mu           sync.Mutex
 	offset       time.Duration
@@ -54,6 +61,7 @@ type Cloud struct {
 	buckets      []Bucket
 	identities   map[string]WebIdentity // by token
 	signins      map[string]signinToken // by token
+	denied       map[string][]string    // actions, by account
 	faults       map[string][]Fault     // by operation
 	calls        []Call
 	secrets      []string
@@ -100,12 +108,14 @@ func NewHandler(cfg Config) *Cloud {
 		done:       make(chan struct{}),
 		now:        cfg.Now,
 		keyDelay:   cfg.KeyDelay,
+		spread:     cfg.Spread,
 		users:      map[string]*user{},
 		roles:      map[string]*role{},
 		keys:       map[string]*key{},
 		devices:    map[string]*device{},
 		identities: map[string]WebIdentity{},
 		signins:    map[string]signinToken{},
+		denied:     map[string][]string{},
 		faults:     map[string][]Fault{},
 	}
 	if c.now == nil {
@@ -412,12 +422,21 @@ type key struct {
 	expires    time.Time // zero for an access key
 	created    time.Time
 	usable     time.Time // when it has spread through AWS; zero: long ago
+	listed     time.Time // the same for lists
 	inactive   bool
+	deleted    bool
+	changed    time.Time // made inactive or deleted, see Config.Spread
 	used       time.Time // zero: never
 	usedFor    string    // service
 	usedIn     string    // region
 	who        principal
 }
+
+// isOff reports whether k is to work no more.
+func (k *key) isOff() bool { return k.inactive || k.deleted }
+
+// isSpread reports whether a change of that time is seen everywhere by now.
+func (c *Cloud) isSpread(changed, now time.Time) bool { return !now.Before(changed.Add(c.spread)) }
 
 // A principal is who a key speaks for.
 type principal struct {
@@ -448,7 +467,7 @@ func (c *Cloud) authenticate(rq *request) error {
 		return err
 	}
 	k := c.keys[rq.sig.keyID]
-	if k == nil || k.inactive || rq.now.Before(k.usable) {
+	if k == nil || k.isOff() && c.isSpread(k.changed, rq.now) || rq.now.Before(k.usable) {
 		return errs.unknownKey
 	}
 	if rq.sig.token != k.token {

@@ -604,6 +604,92 @@ func TestIAMCallers(t *testing.T) {
 	}
 }
 
+// What was deleted or made inactive works for a while still, and a list is that of
+// a while ago.
+func TestSpread(t *testing.T) {
+	c := start(t, Config{Spread: 30 * time.Second})
+	client := iamAs(c, ann)
+	listed := func() string {
+		out, err := client.ListAccessKeys(t.Context(), &iam.ListAccessKeysInput{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, k := range out.AccessKeyMetadata {
+			text += string(k.Status) + " "
+		}
+		return text
+	}
+	made, err := client.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := made.AccessKey.AccessKeyId
+	second := aws.Credentials{AccessKeyID: *id, SecretAccessKey: *made.AccessKey.SecretAccessKey}
+	if got := listed(); got != "Active " {
+		t.Errorf("after CreateAccessKey the keys are %q, want one", got)
+	}
+	c.SetClockOffset(1 * time.Minute)
+	if got := listed(); got != "Active Active " {
+		t.Errorf("a minute later the keys are %q, want two", got)
+	}
+	for n, change := range []func() error{
+		func() error {
+			_, err := client.UpdateAccessKey(t.Context(), &iam.UpdateAccessKeyInput{AccessKeyId: id, Status: "Inactive"})
+			return err
+		},
+		func() error {
+			_, err := client.DeleteAccessKey(t.Context(), &iam.DeleteAccessKeyInput{AccessKeyId: id})
+			return err
+		},
+	} {
+		offset := time.Duration(n+2) * time.Minute
+		c.SetClockOffset(offset)
+		checkCode(t, "a change", change(), "", "")
+		before := listed()
+		c.SetClockOffset(offset + 29*time.Second)
+		if got := listed(); got != before || n == 0 && got != "Active Active " {
+			t.Errorf("a moment after change %d the keys are %q", n, got)
+		}
+		if _, err := identity(t, c, second); n == 0 {
+			checkCode(t, "a moment after it was made inactive", err, "", "")
+		}
+		c.SetClockOffset(offset + time.Minute)
+		want := []string{"Active Inactive ", "Active "}[n]
+		if got := listed(); got != want {
+			t.Errorf("a minute after change %d the keys are %q, want %q", n, got, want)
+		}
+		_, err = identity(t, c, second)
+		checkCode(t, "a minute after a change", err, "InvalidClientTokenId", "")
+	}
+}
+
+// A user's path is in his ARN; he is named without it. A service control policy
+// stands above what he may do.
+func TestPathAndDeny(t *testing.T) {
+	c := start(t, Config{})
+	c.AddUser(User{Account: Account, Name: "pat", Path: "/team/", Keys: []AccessKey{{ID: "AKIAPATPATPATPATPAT0", Secret: "pat"}}})
+	pat := aws.Credentials{AccessKeyID: "AKIAPATPATPATPATPAT0", SecretAccessKey: "pat"}
+	const arn = "arn:aws:iam::111122223333:user/team/pat"
+	if got, err := identity(t, c, pat); err != nil || got != arn {
+		t.Errorf("GetCallerIdentity = %q, %v, want %q", got, err, arn)
+	}
+	for _, name := range []*string{nil, aws.String("pat")} {
+		out, err := iamAs(c, pat).GetUser(t.Context(), &iam.GetUserInput{UserName: name})
+		if err != nil || *out.User.Arn != arn || *out.User.Path != "/team/" {
+			t.Errorf("GetUser: %v, want %s", err, arn)
+		}
+	}
+	_, err := iamAs(c, pat).GetUser(t.Context(), &iam.GetUserInput{UserName: aws.String("team/pat")})
+	checkCode(t, "a name with a path", err, "ValidationError", "userName")
+	c.Deny(Account, "iam:GetUser")
+	_, err = iamAs(c, pat).GetUser(t.Context(), &iam.GetUserInput{})
+	checkCode(t, "what the organization denies", err, "AccessDenied", "iam:GetUser on resource: "+arn+" with an explicit deny in a service control policy")
+	c.Deny(Account)
+	_, err = iamAs(c, pat).GetUser(t.Context(), &iam.GetUserInput{})
+	checkCode(t, "what it denies no more", err, "", "")
+}
+
 func TestS3(t *testing.T) {
 	c := start(t, Config{})
 	names := func(k aws.Credentials) string {

@@ -65,11 +65,14 @@ func (c *Cloud) subject(rq *request) (*user, error) {
 	if name == "" {
 		name = who.user.Name
 	}
+	u := c.userNamed(who.account, name)
 	arn := User{Account: who.account, Name: name}.ARN()
-	if err := mayManage(rq, arn); err != nil {
+	if u != nil {
+		arn = u.ARN()
+	}
+	if err := c.mayManage(rq, arn); err != nil {
 		return nil, err
 	}
-	u := c.users[arn]
 	if u == nil {
 		return nil, refuse(http.StatusNotFound, "NoSuchEntity", "The user with name %s cannot be found.", name)
 	}
@@ -77,9 +80,12 @@ func (c *Cloud) subject(rq *request) (*user, error) {
 }
 
 // mayManage checks that the caller may do rq.op with the user of that ARN.
-func mayManage(rq *request, arn string) error {
+func (c *Cloud) mayManage(rq *request, arn string) error {
 	who := rq.key.who
 	action := "iam:" + rq.op
+	if slices.Contains(c.denied[who.account], action) {
+		return notAuthorized(rq, action, arn, deniedByOrganization)
+	}
 	if who.denies(action) {
 		return notAuthorized(rq, action, arn, denied)
 	}
@@ -96,17 +102,21 @@ func (c *Cloud) keyOf(rq *request, u *user) (*key, error) {
 		return nil, err
 	}
 	k := c.keys[id]
-	if k == nil || k.token != "" || k.who.user != u {
+	if k == nil || k.deleted || k.token != "" || k.who.user != u {
 		return nil, refuse(http.StatusNotFound, "NoSuchEntity", "The Access Key with id %s cannot be found.", id)
 	}
 	return k, nil
 }
 
-// keysOf returns the access keys of u, the oldest first.
+// keysOf returns the access keys of u that there are, the oldest first.
 func (c *Cloud) keysOf(u *user) []*key {
+	return c.keysWhere(u, func(k *key) bool { return !k.deleted })
+}
+
+func (c *Cloud) keysWhere(u *user, is func(*key) bool) []*key {
 	var keys []*key
 	for _, k := range c.keys {
-		if k.token == "" && k.who.user == u {
+		if k.token == "" && k.who.user == u && is(k) {
 			keys = append(keys, k)
 		}
 	}
@@ -116,8 +126,8 @@ func (c *Cloud) keysOf(u *user) []*key {
 	return keys
 }
 
-func (k *key) status() string {
-	if k.inactive {
+func status(inactive bool) string {
+	if inactive {
 		return "Inactive"
 	}
 	return "Active"
@@ -130,7 +140,7 @@ func (c *Cloud) getUser(rq *request) (*reply, error) {
 	}
 	type entry struct{ Path, UserName, UserId, Arn, CreateDate string }
 	return queryReply(rq, iamNamespace, struct{ User entry }{
-		entry{"/", u.Name, u.id, u.ARN(), xmlTime(u.created)},
+		entry{cmp.Or(u.Path, "/"), u.Name, u.id, u.ARN(), xmlTime(u.created)},
 	}), nil
 }
 
@@ -143,12 +153,10 @@ func (c *Cloud) createAccessKey(rq *request) (*reply, error) {
 		return nil, refuse(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for AccessKeysPerUser: 2")
 	}
 	k := c.addKey(u, AccessKey{ID: newID("AKIA"), Secret: randomBase64(30)})
-	if c.keyDelay > 0 {
-		k.usable = rq.now.Add(c.keyDelay)
-	}
+	k.usable, k.listed = rq.now.Add(c.keyDelay), rq.now.Add(c.spread)
 	type entry struct{ UserName, AccessKeyId, Status, SecretAccessKey, CreateDate string }
 	return queryReply(rq, iamNamespace, struct{ AccessKey entry }{
-		entry{u.Name, k.id, k.status(), k.secret, xmlTime(k.created)},
+		entry{u.Name, k.id, status(k.inactive), k.secret, xmlTime(k.created)},
 	}), nil
 }
 
@@ -159,8 +167,11 @@ func (c *Cloud) listAccessKeys(rq *request) (*reply, error) {
 	}
 	type entry struct{ UserName, AccessKeyId, Status, CreateDate string }
 	var entries []entry
-	for _, k := range c.keysOf(u) {
-		entries = append(entries, entry{u.Name, k.id, k.status(), xmlTime(k.created)})
+	for _, k := range c.keysWhere(u, func(k *key) bool { return !k.deleted || !c.isSpread(k.changed, rq.now) }) {
+		if rq.now.Before(k.listed) {
+			continue
+		}
+		entries = append(entries, entry{u.Name, k.id, status(k.inactive && c.isSpread(k.changed, rq.now)), xmlTime(k.created)})
 	}
 	return queryReply(rq, iamNamespace, struct {
 		UserName          string
@@ -174,15 +185,15 @@ func (c *Cloud) updateAccessKey(rq *request) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	status := rq.params.Get("Status")
-	if status != "Active" && status != "Inactive" {
-		return nil, invalidParam("Status", "'"+status+"'", "satisfy enum value set: [Active, Inactive]")
+	want := rq.params.Get("Status")
+	if want != "Active" && want != "Inactive" {
+		return nil, invalidParam("Status", "'"+want+"'", "satisfy enum value set: [Active, Inactive]")
 	}
 	k, err := c.keyOf(rq, u)
 	if err != nil {
 		return nil, err
 	}
-	k.inactive = status == "Inactive"
+	k.inactive, k.changed = want == "Inactive", rq.now
 	return queryReply(rq, iamNamespace, nil), nil
 }
 
@@ -195,7 +206,7 @@ func (c *Cloud) deleteAccessKey(rq *request) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	delete(c.keys, k.id)
+	k.deleted, k.changed = true, rq.now
 	return queryReply(rq, iamNamespace, nil), nil
 }
 
@@ -205,10 +216,10 @@ func (c *Cloud) getAccessKeyLastUsed(rq *request) (*reply, error) {
 		return nil, err
 	}
 	k := c.keys[id]
-	if k == nil || k.token != "" || k.who.account != rq.key.who.account {
+	if k == nil || k.deleted || k.token != "" || k.who.account != rq.key.who.account {
 		return nil, refuse(http.StatusNotFound, "NoSuchEntity", "The Access Key with id %s cannot be found.", id)
 	}
-	if err := mayManage(rq, k.who.arn); err != nil {
+	if err := c.mayManage(rq, k.who.arn); err != nil {
 		return nil, err
 	}
 	type lastUsed struct {

@@ -145,6 +145,8 @@ func notAuthorized(rq *request, action, resource, because string) *refusal {
 const (
 	notAllowed = " because no identity-based policy allows the action"
 	denied     = " with an explicit deny in an identity-based policy"
+
+	deniedByOrganization = " with an explicit deny in a service control policy"
 )
 
 // denies reports whether the policies of p deny an action.

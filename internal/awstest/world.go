@@ -26,19 +26,23 @@ type World struct {
 type User struct {
 	Account string // 12 digits
 	Name    string
+	Path    string      `json:",omitempty"` // such as "/team/"; "": "/"
 	Keys    []AccessKey `json:",omitempty"`
 	MFA     []MFADevice `json:",omitempty"`
 	Deny    []string    `json:",omitempty"` // actions denied, such as "iam:DeleteAccessKey"
 }
 
 // ARN returns the user's ARN.
-func (u User) ARN() string { return "arn:aws:iam::" + u.Account + ":user/" + u.Name }
+func (u User) ARN() string {
+	return "arn:aws:iam::" + u.Account + ":user/" + strings.TrimPrefix(u.Path, "/") + u.Name
+}
 
 // An AccessKey is a long-term access key.
 type AccessKey struct {
 	ID       string
 	Secret   string
-	Inactive bool `json:",omitempty"`
+	Inactive bool      `json:",omitempty"`
+	Created  time.Time `json:",omitzero"` // zero: when it was added
 }
 
 // An MFADevice is a virtual MFA device (RFC 6238: SHA-1, 30 s, 6 digits).
@@ -232,7 +236,8 @@ func (c *Cloud) AddUser(u User) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	mustAccount(u.Account)
-	must(u.Name != "" && c.users[u.ARN()] == nil, "user %q has no name, or is not the first", u.Name)
+	must(u.Name != "" && c.userNamed(u.Account, u.Name) == nil, "user %q has no name, or is not the first", u.Name)
+	must(u.Path == "" || u.Path == "/" || len(u.Path) > 2 && u.Path[0] == '/' && strings.HasSuffix(u.Path, "/"), "user %q: path %q", u.Name, u.Path)
 	added := &user{User: u, id: stableID("AIDA", u.ARN()), created: c.clock()}
 	c.users[u.ARN()] = added
 	for _, k := range u.Keys {
@@ -241,6 +246,25 @@ func (c *Cloud) AddUser(u User) {
 	for _, m := range u.MFA {
 		c.addMFA(added, m)
 	}
+}
+
+// userNamed returns the user of that name: it is one in its account, whatever the
+// path. The caller holds the lock.
+func (c *Cloud) userNamed(account, name string) *user {
+	for _, u := range c.users {
+		if u.Account == account && strings.EqualFold(u.Name, name) {
+			return u
+		}
+	}
+	return nil
+}
+
+// Deny makes a service control policy deny these actions, and no others, to all
+// users and roles of an account.
+func (c *Cloud) Deny(account string, actions ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.denied[account] = actions
 }
 
 // AddKey makes an access key for a user, given by ARN. It is usable at once.
@@ -306,6 +330,9 @@ func (c *Cloud) addKey(u *user, k AccessKey) *key {
 		created:  c.clock(),
 		inactive: k.Inactive,
 		who:      principal{account: u.Account, arn: u.ARN(), userID: u.id, user: u},
+	}
+	if !k.Created.IsZero() {
+		added.created = k.Created
 	}
 	c.keys[k.ID] = added
 	c.secrets = append(c.secrets, k.Secret)

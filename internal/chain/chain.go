@@ -33,6 +33,9 @@ type Chain struct {
 
 	// STS is where further calls of STS go that are made with the credentials.
 	STS Call
+
+	// IAMEndpoint is the endpoint_url in force for IAM, "" for AWS's own.
+	IAMEndpoint string
 }
 
 // A Source is where a chain starts. Just one of its fields is set.

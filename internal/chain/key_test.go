@@ -118,6 +118,7 @@ func TestKeyCoversAllFields(t *testing.T) {
 		"Chain.CABundle":      "how AWS is checked, not what is asked",
 		"Chain.MFAProcess":    "where a code comes from",
 		"Chain.STS":           "for calls that are no part of it",
+		"Chain.IAMEndpoint":   "for calls that are no part of it",
 		"AssumeRole.Call":     "its fields are looked at",
 		"SessionToken.Call":   "its fields are looked at",
 		"WebIdentity.Call":    "its fields are looked at",

@@ -76,7 +76,10 @@ func Resolve(f *awsconfig.File, profile string, o Overrides) (Chain, error) {
 	if c.STS, err = named.call("", c.Region); err != nil {
 		return Chain{}, err
 	}
-	return c, nil
+	if c.IAMEndpoint, err = named.endpoint("iam"); err == nil && c.IAMEndpoint == "" {
+		c.IAMEndpoint, err = last.endpoint("iam") // that of the access key, see sessionToken
+	}
+	return c, err
 }
 
 // sourcePath follows source_profile from the named profile to the one that the
