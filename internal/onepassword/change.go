@@ -216,6 +216,7 @@ type NewItem struct {
 	Tags   []string
 	Key    cred.Credentials
 	Serial string // of the MFA device; "" is none
+	Data   []byte // see Item.Data; nil: Key
 }
 
 // Create makes an item of the category "API Credential" in a vault; "" leaves
@@ -234,7 +235,11 @@ func (c *Client) Create(ctx context.Context, account, vault string, n NewItem) (
 	if json.Unmarshal(head, &made.members) != nil {
 		return nil, errNotJSON
 	}
-	err = made.SetKey(n.Key)
+	if n.Data != nil {
+		err = made.SetData(n.Data)
+	} else {
+		err = made.SetKey(n.Key)
+	}
 	if err == nil && n.Serial != "" {
 		err = made.add("STRING", c.o.Names.MFASerial, cred.NewSecret(n.Serial), nil)
 	}
@@ -266,8 +271,13 @@ func (c *Client) Create(ctx context.Context, account, vault string, n NewItem) (
 // Archive moves an item to the archive, where the app can bring it back from. An
 // item that is not there, or is archived, is an error of the kind NotFound or
 // Archived.
-func (c *Client) Archive(ctx context.Context, ref Ref) error {
-	a, err := itemCommand("delete", ref, "--archive")
+func (c *Client) Archive(ctx context.Context, ref Ref) error { return c.remove(ctx, ref, "--archive") }
+
+// Delete is Archive for an item that nobody is to bring back.
+func (c *Client) Delete(ctx context.Context, ref Ref) error { return c.remove(ctx, ref) }
+
+func (c *Client) remove(ctx context.Context, ref Ref, flags ...string) error {
+	a, err := itemCommand("delete", ref, flags...)
 	if err != nil {
 		return err
 	}
@@ -281,7 +291,7 @@ func (c *Client) Archive(ctx context.Context, ref Ref) error {
 			switch _, got := c.Fresh(ctx, ref); {
 			case ctx.Err() != nil:
 				return context.Cause(ctx)
-			case KindOf(got) == Archived:
+			case KindOf(got) == Archived, KindOf(got) == NotFound:
 				return nil // the reply was lost
 			case KindOf(err) != Conflict:
 				return err

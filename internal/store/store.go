@@ -55,7 +55,11 @@ type Kind string
 const (
 	AccessKey Kind = "access-key" // long-term; losing one hurts
 	CacheKey  Kind = "cache-key"  // seals the session cache; losing it costs a cache
+	Rotation  Kind = "rotation"   // of the access key of that name; losing it may cost a key
 )
+
+// Kinds returns all kinds.
+func Kinds() []Kind { return []Kind{AccessKey, CacheKey, Rotation} }
 
 var (
 	// ErrNotFound says that a store has no such item.

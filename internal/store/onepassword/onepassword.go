@@ -4,7 +4,9 @@
 // item serves both.
 //
 // The item of a key is titled "kura: NAME", escaped as package store does, and
-// has the tag kura. One key can be in an item of the user's own instead.
+// has the tag kura. One key can be in an item of the user's own instead. A rotation
+// is an item titled "kura rotation: NAME", with the tag kura-rotation and one field
+// of base64.
 package onepassword
 
 import (
@@ -20,10 +22,19 @@ import (
 	"kura/internal/store"
 )
 
-const (
-	tag         = "kura"
-	titlePrefix = "kura: "
-)
+// A class is what the items of a kind have in common.
+type class struct{ tag, titlePrefix string }
+
+// classOf returns the class of a kind, and whether its items are kept here.
+func classOf(kind store.Kind) (class, bool) {
+	switch kind {
+	case store.AccessKey:
+		return class{"kura", "kura: "}, true
+	case store.Rotation:
+		return class{"kura-rotation", "kura rotation: "}, true
+	}
+	return class{}, false
+}
 
 // Options say which items are meant. All but Client may be left out.
 type Options struct {
@@ -41,7 +52,7 @@ type Options struct {
 
 var (
 	// ErrAccessKeysOnly says that an item was to be stored that is no access
-	// key. The error that wraps it wraps store.ErrUnavailable too.
+	// key, nor the rotation of one. The error that wraps it wraps store.ErrUnavailable too.
 	ErrAccessKeysOnly = errors.New("1Password keeps access keys only")
 
 	// ErrNotOurs says that an item was to be removed that is the user's own: it
@@ -80,15 +91,22 @@ func (s *Store) ID(context.Context) (string, error) {
 
 // Ref returns which item of 1Password holds the access key of that name.
 func (s *Store) Ref(name string) onepassword.Ref {
-	ref := onepassword.Ref{Account: s.o.Account, Vault: s.o.Vault, Item: titlePrefix + store.Escape(name)}
-	if s.isAdopted(name) {
+	return s.ref(store.Key{Kind: store.AccessKey, Name: name})
+}
+
+func (s *Store) ref(key store.Key) onepassword.Ref {
+	c, _ := classOf(key.Kind)
+	ref := onepassword.Ref{Account: s.o.Account, Vault: s.o.Vault, Item: c.titlePrefix + store.Escape(key.Name)}
+	if s.isAdopted(key) {
 		ref.Item = s.o.Item
 	}
 	return ref
 }
 
-// isAdopted reports whether a key is in an item of the user's own.
-func (s *Store) isAdopted(name string) bool { return s.o.Item != "" && name == s.o.Name }
+// isAdopted reports whether an access key is in an item of the user's own.
+func (s *Store) isAdopted(key store.Key) bool {
+	return s.o.Item != "" && key == store.Key{Kind: store.AccessKey, Name: s.o.Name}
+}
 
 // check returns an error if there can be no item of that key, or the options
 // contradict themselves.
@@ -108,17 +126,22 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 	if err := s.check(ctx, key); err != nil {
 		return nil, err
 	}
-	if key.Kind != store.AccessKey {
+	class, ok := classOf(key.Kind)
+	if !ok {
 		return nil, key.NotFound()
 	}
-	ref := s.Ref(key.Name)
+	ref := s.ref(key)
 	it, err := s.o.Client.Item(ctx, ref)
 	if err != nil {
 		return nil, s.explain(key, err)
 	}
-	isOurs := it.Title == ref.Item && slices.Contains(it.Tags, tag)
-	if !isOurs && !s.isAdopted(key.Name) {
+	isOurs := it.Title == ref.Item && slices.Contains(it.Tags, class.tag)
+	if !isOurs && !s.isAdopted(key) {
 		return nil, key.NotFound() // somebody else's
+	}
+	if key.Kind != store.AccessKey {
+		data, err := it.Data()
+		return data, explain(key, err)
 	}
 	k, err := it.Key()
 	switch {
@@ -130,27 +153,35 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 	return cred.Encode(k)
 }
 
-// Put implements store.Store. The data must be what cred.Encode returns for a
-// long-term access key. Other fields of the item stay as they are, but for a
+// Put implements store.Store. The data of an access key must be what cred.Encode
+// returns for a long-term one. Other fields of the item stay as they are, but for a
 // session cache, which is emptied: it belongs to the former key.
 func (s *Store) Put(ctx context.Context, key store.Key, data []byte) error {
 	if err := s.check(ctx, key); err != nil {
 		return err
 	}
-	k, err := accessKey(key, data)
-	if err != nil {
-		return err
+	made := onepassword.NewItem{Title: s.ref(key).Item}
+	set := func(it *onepassword.Item) error { return it.SetData(data) }
+	if key.Kind == store.Rotation {
+		made.Data = append([]byte{}, data...)
+	} else {
+		var err error
+		if made.Key, err = accessKey(key, data); err != nil {
+			return err
+		}
+		set = func(it *onepassword.Item) error { return it.SetKey(made.Key) }
 	}
-	set := func(it *onepassword.Item) error { return it.SetKey(k) }
-	if s.isAdopted(key.Name) {
-		_, err := s.o.Client.Edit(ctx, s.Ref(key.Name), set)
+	class, _ := classOf(key.Kind)
+	made.Tags = []string{class.tag}
+	if s.isAdopted(key) {
+		_, err := s.o.Client.Edit(ctx, s.ref(key), set)
 		return s.explain(key, err)
 	}
 	// In one turn, so that two processes do not make two items.
 	return explain(key, s.o.Client.Turn(ctx, func(ctx context.Context) error {
 		var failed error
 		for try := 0; ; try++ {
-			ref, err := s.lookup(ctx, key.Name)
+			ref, err := s.lookup(ctx, key)
 			if err == nil { // be it that only the reply was lost
 				_, err = s.o.Client.Edit(ctx, ref, set)
 			}
@@ -160,11 +191,7 @@ func (s *Store) Put(ctx context.Context, key store.Key, data []byte) error {
 			if failed != nil && (onepassword.KindOf(failed) != onepassword.Conflict || try == maxTries) {
 				return failed
 			}
-			_, failed = s.o.Client.Create(ctx, s.o.Account, s.o.Vault, onepassword.NewItem{
-				Title: s.Ref(key.Name).Item,
-				Tags:  []string{tag},
-				Key:   k,
-			})
+			_, failed = s.o.Client.Create(ctx, s.o.Account, s.o.Vault, made)
 			if failed == nil || !onepassword.MayBeDone(failed) {
 				return failed
 			}
@@ -192,17 +219,18 @@ func accessKey(key store.Key, data []byte) (cred.Credentials, error) {
 	return k, nil
 }
 
-// lookup returns the item of a key by its ID, from 1Password's server. The error
+// lookup returns an item of kura's by its ID, from 1Password's server. The error
 // is of the kind NotFound or Ambiguous if there is none, or more than one.
-func (s *Store) lookup(ctx context.Context, name string) (onepassword.Ref, error) {
-	ref := s.Ref(name)
-	all, err := s.o.Client.FreshItems(ctx, s.o.Account, s.o.Vault, tag)
+func (s *Store) lookup(ctx context.Context, key store.Key) (onepassword.Ref, error) {
+	ref := s.ref(key)
+	class, _ := classOf(key.Kind)
+	all, err := s.o.Client.FreshItems(ctx, s.o.Account, s.o.Vault, class.tag)
 	if err != nil {
 		return ref, err
 	}
 	failure := &onepassword.Error{Kind: onepassword.NotFound, Command: "op item list"}
 	for _, it := range all {
-		if it.Title == ref.Item && slices.Contains(it.Tags, tag) {
+		if it.Title == ref.Item && slices.Contains(it.Tags, class.tag) {
 			failure.Matches = append(failure.Matches, onepassword.Match{Title: it.Title, Vault: it.Vault.Name, ID: it.ID})
 			ref.Vault = it.Vault.ID
 		}
@@ -218,22 +246,26 @@ func (s *Store) lookup(ctx context.Context, name string) (onepassword.Ref, error
 	return ref, failure
 }
 
-// Delete implements store.Store. The item goes to the archive, where the app can
-// bring it back from. That of a user's own is left alone: ErrNotOurs.
+// Delete implements store.Store. The item of an access key goes to the archive,
+// where the app can bring it back from; a rotation is deleted, as it holds a key
+// that is in use. The item of a user's own is left alone: ErrNotOurs.
 func (s *Store) Delete(ctx context.Context, key store.Key) error {
 	if err := s.check(ctx, key); err != nil {
 		return err
 	}
-	switch {
-	case key.Kind != store.AccessKey:
+	remove := s.o.Client.Archive
+	switch _, ok := classOf(key.Kind); {
+	case !ok:
 		return key.NotFound()
-	case s.isAdopted(key.Name):
+	case key.Kind == store.Rotation:
+		remove = s.o.Client.Delete
+	case s.isAdopted(key):
 		return fmt.Errorf("%s %q: %w: %w", key.Kind, key.Name, store.ErrDenied, ErrNotOurs)
 	}
 	err := s.o.Client.Turn(ctx, func(ctx context.Context) error {
-		ref, err := s.lookup(ctx, key.Name)
+		ref, err := s.lookup(ctx, key)
 		if err == nil {
-			err = s.o.Client.Archive(ctx, ref)
+			err = remove(ctx, ref)
 		}
 		return err
 	})
@@ -246,23 +278,24 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 	if err := s.check(ctx, store.Key{Kind: kind, Name: "any"}); err != nil {
 		return nil, err
 	}
-	if kind != store.AccessKey {
+	class, ok := classOf(kind)
+	if !ok {
 		return nil, nil
 	}
 	key := store.Key{Kind: kind}
 	if err := s.o.Client.SignedIn(ctx, s.o.Account); err != nil {
 		return nil, wouldAsk(key, err)
 	}
-	all, err := s.o.Client.Items(ctx, s.o.Account, s.o.Vault, tag)
+	all, err := s.o.Client.Items(ctx, s.o.Account, s.o.Vault, class.tag)
 	if err != nil {
 		return nil, explain(key, err)
 	}
 	var names []string
-	if s.o.Item != "" {
+	if s.o.Item != "" && kind == store.AccessKey {
 		names = append(names, s.o.Name)
 	}
 	for _, it := range all {
-		if name, ok := s.nameOf(it); ok {
+		if name, ok := class.nameOf(it); ok && !(kind == store.AccessKey && s.isOwn(it)) {
 			names = append(names, name)
 		}
 	}
@@ -274,15 +307,16 @@ func (s *Store) List(ctx context.Context, kind store.Kind) ([]string, error) {
 // last, a session cache included. If 1Password would ask for approval the error
 // wraps store.ErrLocked.
 func (s *Store) Written(ctx context.Context, kind store.Kind) (map[string]time.Time, error) {
-	if err := s.check(ctx, store.Key{Kind: kind, Name: "any"}); err != nil || kind != store.AccessKey {
+	class, ok := classOf(kind)
+	if err := s.check(ctx, store.Key{Kind: kind, Name: "any"}); err != nil || !ok {
 		return nil, err
 	}
 	key := store.Key{Kind: kind}
 	if err := s.o.Client.SignedIn(ctx, s.o.Account); err != nil {
 		return nil, wouldAsk(key, err)
 	}
-	with := tag
-	if s.o.Item != "" {
+	with := class.tag
+	if s.o.Item != "" && kind == store.AccessKey {
 		with = "" // the user's own need not have it
 	}
 	all, err := s.o.Client.Items(ctx, s.o.Account, s.o.Vault, with)
@@ -291,7 +325,10 @@ func (s *Store) Written(ctx context.Context, kind store.Kind) (map[string]time.T
 	}
 	written := map[string]time.Time{}
 	for _, it := range all {
-		name, ok := s.nameOf(it)
+		name, ok := class.nameOf(it)
+		if kind == store.AccessKey && s.isOwn(it) {
+			name, ok = s.o.Name, true
+		}
 		if at, err := time.Parse(time.RFC3339, it.Changed); ok && err == nil && at.After(written[name]) {
 			written[name] = at
 		}
@@ -299,13 +336,15 @@ func (s *Store) Written(ctx context.Context, kind store.Kind) (map[string]time.T
 	return written, nil
 }
 
-// nameOf returns the name of the key in an item.
-func (s *Store) nameOf(it onepassword.Summary) (string, bool) {
-	if s.o.Item != "" && (it.ID == s.o.Item || strings.EqualFold(it.Title, s.o.Item)) {
-		return s.o.Name, true
-	}
-	escaped, ok := strings.CutPrefix(it.Title, titlePrefix)
-	if !ok || !slices.Contains(it.Tags, tag) {
+// isOwn reports whether an item is the user's own.
+func (s *Store) isOwn(it onepassword.Summary) bool {
+	return s.o.Item != "" && (it.ID == s.o.Item || strings.EqualFold(it.Title, s.o.Item))
+}
+
+// nameOf returns the name of what is in an item of kura's.
+func (c class) nameOf(it onepassword.Summary) (string, bool) {
+	escaped, ok := strings.CutPrefix(it.Title, c.titlePrefix)
+	if !ok || !slices.Contains(it.Tags, c.tag) {
 		return "", false
 	}
 	name, ok := store.Unescape(escaped)
@@ -318,7 +357,7 @@ func (s *Store) Has(ctx context.Context, key store.Key) (bool, error) {
 	if valid := key.Check() == nil; !valid {
 		return false, nil // there can be none of that name
 	}
-	if s.isAdopted(key.Name) && key.Kind == store.AccessKey {
+	if s.isAdopted(key) {
 		return true, s.check(ctx, key)
 	}
 	names, err := s.List(ctx, key.Kind)
@@ -373,7 +412,7 @@ func (s *Store) explain(key store.Key, err error) error {
 	switch {
 	case kind != onepassword.NotFound && kind != onepassword.Archived:
 		return explain(key, err)
-	case s.isAdopted(key.Name):
+	case s.isAdopted(key):
 		return fmt.Errorf("%s %q: %w: %w", key.Kind, key.Name, store.ErrUnavailable, err)
 	}
 	return key.NotFound()

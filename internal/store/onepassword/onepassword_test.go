@@ -219,6 +219,58 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// A rotation is any bytes, in an item of its own that no archive keeps. It is
+// none of the user's own item.
+func TestRotation(t *testing.T) {
+	w := newWorld(t)
+	own := w.AddItem(opemu.AccessKey{Title: "AWS", ID: key(1).AccessKeyID, Secret: key(1).SecretAccessKey.Reveal()}.Item()).ID
+	s := open(t, w, func(o *onepassword.Options) { o.Item, o.Name = own, "prod" })
+	approve(t, s)
+	put(t, s, named("dev"), key(2))
+	k := store.Key{Kind: store.Rotation, Name: "prod"}
+	_, err := s.Get(t.Context(), k)
+	wantErr(t, "Get of a rotation that is not there", err, store.ErrNotFound)
+	wantErr(t, "Delete of it", s.Delete(t.Context(), k), store.ErrNotFound)
+	wantHas(t, s, k, false)
+	for _, data := range []string{"one\n\x00\xff", "", "two "} {
+		if err := s.Put(t.Context(), k, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := open(t, w, nil).Get(t.Context(), k)
+		if err != nil || string(got) != data {
+			t.Errorf("Get = %q, %v, want %q", got, err, data)
+		}
+	}
+	wantHas(t, s, k, true)
+	wantList(t, s, "dev", "prod")
+	if names, err := s.List(t.Context(), store.Rotation); err != nil || !slices.Equal(names, []string{"prod"}) {
+		t.Errorf("List of rotations = %q, %v", names, err)
+	}
+	if written, err := s.Written(t.Context(), store.Rotation); err != nil || len(written) != 1 || written["prod"].IsZero() {
+		t.Errorf("Written of rotations = %v, %v", written, err)
+	}
+	if err := s.Delete(t.Context(), k); err != nil {
+		t.Error(err)
+	}
+	wantHas(t, s, k, false)
+	want(t, s, named("prod"), key(1))
+	deleted := 0
+	for _, it := range w.Items() {
+		if it.Deleted {
+			deleted++
+		}
+		if it.Archived {
+			t.Errorf("item %q is in the archive", it.Title)
+		}
+	}
+	if deleted != 1 {
+		t.Errorf("%d items were deleted, want that of the rotation", deleted)
+	}
+	if it := w.Item(own); it.Version != 1 {
+		t.Error("the user's own item was changed")
+	}
+}
+
 // Getting an item is one call, and one for all within a command.
 func TestCalls(t *testing.T) {
 	w := newWorld(t)

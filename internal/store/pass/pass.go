@@ -265,7 +265,7 @@ func (s *Store) insert(ctx context.Context, entry string, data []byte) error {
 
 // sweep removes the entries that writers have left which were killed.
 func (s *Store) sweep(ctx context.Context) error {
-	for _, kind := range []store.Kind{store.AccessKey, store.CacheKey} {
+	for _, kind := range store.Kinds() {
 		dir := tree.Root + "/" + string(kind) + "/"
 		found, err := os.ReadDir(filepath.Dir(s.tree.File(dir + "x")))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

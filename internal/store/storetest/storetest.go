@@ -68,6 +68,7 @@ func Test(t *testing.T, place func(*testing.T) Place) {
 		{"Missing", testMissing},
 		{"Values", testValues},
 		{"Aliasing", testAliasing},
+		{"Kinds", testKinds},
 		{"Names", testNames},
 		{"BadNames", testBadNames},
 		{"List", testList},
@@ -139,6 +140,31 @@ func testAliasing(t *testing.T, p Place) {
 	}
 	clear(got)
 	want(t, s, key, []byte("secret"))
+}
+
+// testKinds checks that items of one name and several kinds are several items.
+func testKinds(t *testing.T, p Place) {
+	s := p.Open()
+	key := func(kind store.Kind) store.Key { return store.Key{Kind: kind, Name: "Prod/eu"} }
+	for _, kind := range store.Kinds() {
+		put(t, s, key(kind), []byte("old "+kind))
+		put(t, s, key(kind), []byte(kind))
+	}
+	s = p.Open()
+	for _, kind := range store.Kinds() {
+		want(t, s, key(kind), []byte(kind))
+		wantHas(t, s, key(kind), true)
+		wantList(t, s, kind, "Prod/eu")
+	}
+	for i, kind := range store.Kinds() {
+		if err := s.Delete(t.Context(), key(kind)); err != nil {
+			t.Errorf("Delete of the %s: %v", kind, err)
+		}
+		wantList(t, s, kind)
+		for _, left := range store.Kinds()[i+1:] {
+			want(t, s, key(left), []byte(left))
+		}
+	}
 }
 
 // names are each another item's name, however like they look: to a file

@@ -128,7 +128,7 @@ func (t Tree) Written(ctx context.Context, kind store.Kind) (map[string]time.Tim
 
 // First returns the entry of some item, or "" if there is none.
 func (t Tree) First(ctx context.Context) (string, error) {
-	for _, kind := range []store.Kind{store.AccessKey, store.CacheKey} {
+	for _, kind := range store.Kinds() {
 		names, err := t.List(ctx, kind)
 		if err != nil {
 			return "", err
