@@ -58,6 +58,7 @@ var layers = map[string][]string{
 	"shell":   {},
 	"mint":    {"awsapi", "chain", "cred", "durable", "store", "unlocked"},
 	"deliver": {"cred", "durable"},
+	"rotate":  {"awsapi", "chain", "cred", "durable", "store"},
 	"serve":   {"cred"},
 	"console": {"cred", "serve", "store/program"},
 	"peer":    {},
@@ -71,8 +72,8 @@ var layers = map[string][]string{
 	"store/onepassword": {"cred", "onepassword", "store"},
 
 	"cli": {"awsapi", "awsconfig", "backup", "chain", "console", "cred", "deliver", "doctor", "durable", "explain", "foreign", "harden",
-		"ink", "linklocal", "mfa", "mint", "onepassword", "peer", "pick", "prompt", "serve", "setup", "shell", "store", "store/all",
-		"store/file", "transfer", "unlocked", "width"},
+		"ink", "linklocal", "mfa", "mint", "onepassword", "peer", "pick", "prompt", "rotate", "serve", "setup", "shell", "store",
+		"store/all", "store/file", "transfer", "unlocked", "width"},
 }
 
 // testOnly are the packages that no part of the program may import.
