@@ -290,7 +290,11 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	out := c.answer(rq, fault)
 	fault.strike()
-	if fault.Kind == LoseReply {
+	switch fault.Kind {
+	case Stall:
+		c.wait(r, nil)
+		panic(http.ErrAbortHandler)
+	case LoseReply:
 		panic(http.ErrAbortHandler)
 	}
 	h := w.Header()

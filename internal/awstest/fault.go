@@ -21,7 +21,7 @@ type Fault struct {
 type FaultKind string
 
 // The kinds of faults. Drop, Hang and the pages strike before the call has any
-// effect; LoseReply after it.
+// effect; LoseReply and Stall after it.
 const (
 	None      FaultKind = ""
 	Throttle  FaultKind = "throttle"   // 400 Throttling
@@ -30,6 +30,7 @@ const (
 	Drop      FaultKind = "drop"       // close the connection without a reply
 	LoseReply FaultKind = "lose-reply" // carry out the call, then close the connection
 	Slow      FaultKind = "slow"       // wait for Delay, then carry out the call
+	Stall     FaultKind = "stall"      // carry out the call, then no reply for as long as the client waits
 	Hang      FaultKind = "hang"       // no reply for as long as the client waits
 	HTML200   FaultKind = "html-200"   // a login page, as of a captive portal
 	HTML502   FaultKind = "html-502"   // a proxy's error page
@@ -40,7 +41,7 @@ const everyOp = "*"
 
 // FaultKinds returns all kinds of faults.
 func FaultKinds() []FaultKind {
-	return []FaultKind{Throttle, Error500, Error503, Drop, LoseReply, Slow, Hang, HTML200, HTML502}
+	return []FaultKind{Throttle, Error500, Error503, Drop, LoseReply, Slow, Stall, Hang, HTML200, HTML502}
 }
 
 // SetFault makes calls of an operation such as "AssumeRole", or of "*" for all

@@ -78,6 +78,10 @@ func TestHangAndSlow(t *testing.T) {
 	if _, err := identity(t, c, ann); err != nil || time.Since(begin) < 50*time.Millisecond {
 		t.Errorf("a slow call: %v after %v, want 50ms", err, time.Since(begin))
 	}
+	c.SetFault("CreateAccessKey", Fault{Kind: Stall, Count: 1, Do: cancel})
+	if _, err := iamAs(c, ann).CreateAccessKey(ctx, &iam.CreateAccessKeyInput{}); err == nil {
+		t.Errorf("a call that stalls: no error")
+	}
 	// Close does not wait for what hangs.
 	c2 := New(Config{})
 	c2.SetFault("GetCallerIdentity", Fault{Kind: Hang, Do: func() { go c2.Close() }})

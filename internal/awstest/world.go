@@ -277,6 +277,14 @@ func (c *Cloud) AddKey(userARN string) AccessKey {
 	return k
 }
 
+// SetKeyActive makes an access key active or inactive, at once.
+func (c *Cloud) SetKeyActive(id string, active bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	must(c.keys[id] != nil, "no access key %q", id)
+	c.keys[id].inactive, c.keys[id].changed = !active, time.Time{}
+}
+
 // AddMFA gives a user, named by ARN, an MFA device.
 func (c *Cloud) AddMFA(userARN string) MFADevice {
 	c.mu.Lock()

@@ -360,8 +360,11 @@ func (a *app) minter(ctx context.Context, v *vault, c chain.Chain, o *mintFlags)
 		Least:      o.minTTL,
 		CodesTyped: codes.typed,
 		Shared:     a.itemCacheOf(v, c),
-		Now:        time.Now,
-		Log:        a.log,
+		Drop: func(ctx context.Context, name string) {
+			v.drop(ctx, store.Key{Kind: store.AccessKey, Name: name})
+		},
+		Now: time.Now,
+		Log: a.log,
 	}, nil
 }
 

@@ -63,6 +63,11 @@ type Minter struct {
 	// Shared is another cache for the sessions of access keys. It may be nil.
 	Shared SharedCache
 
+	// Drop is told that AWS has refused the access key of that name, so that
+	// Store returns what it holds now and nothing that is kept of it. It may be
+	// nil.
+	Drop func(ctx context.Context, name string)
+
 	Now func() time.Time
 	Log *slog.Logger
 }
@@ -155,7 +160,7 @@ func (m *Minter) mint(ctx context.Context, c chain.Chain, n int, key string) (cr
 	default:
 		var from cred.Credentials
 		if from, err = m.prefix(ctx, c, n-1); err == nil {
-			minted, err = m.take(ctx, c.Steps[n-1], from)
+			minted, err = m.take(ctx, c, n, &from)
 		}
 		if err == nil && m.isShared(c, n) {
 			m.Shared.Share(from, *c.Steps[0].SessionToken, minted)
@@ -216,25 +221,54 @@ func (e *NoKeyError) Error() string {
 // Unwrap returns e.Err.
 func (e *NoKeyError) Unwrap() error { return e.Err }
 
-// take carries out one step.
+// take carries out the step after the first n-1 of c, from the credentials that
+// those lead to. Where these are an access key that was replaced meanwhile, they
+// become the new one.
 //
 // A code that a program made may have been used by another program, or on
 // another machine, which looks to AWS like a wrong one. So it is worth another
 // try with the next; a person would want to know first.
-func (m *Minter) take(ctx context.Context, step chain.Step, from cred.Credentials) (cred.Credentials, error) {
-	got, err := m.try(ctx, step, from)
+func (m *Minter) take(ctx context.Context, c chain.Chain, n int, from *cred.Credentials) (cred.Credentials, error) {
+	got, err := m.try(ctx, c, n, from)
 	if e, ok := errors.AsType[*awsapi.Error](err); ok && e.Kind == awsapi.BadTokenCode && !m.CodesTyped {
 		m.Log.Debug("trying the next token code", "reason", err)
-		got, err = m.try(ctx, step, from)
+		got, err = m.try(ctx, c, n, from)
 	}
 	return got, err
 }
 
-func (m *Minter) try(ctx context.Context, step chain.Step, from cred.Credentials) (cred.Credentials, error) {
+func (m *Minter) try(ctx context.Context, c chain.Chain, n int, from *cred.Credentials) (cred.Credentials, error) {
+	step := c.Steps[n-1]
 	code, err := m.tokenCode(ctx, serial(step))
 	if err != nil {
 		return cred.Credentials{}, err
 	}
+	got, err := m.call(ctx, step, *from, code)
+	if e, ok := errors.AsType[*awsapi.Error](err); ok && e.Kind == awsapi.InvalidKey && n == 1 && c.Source.Stored != nil {
+		// AWS looks at the key first, so the code is still good.
+		if again, ok := m.replaced(ctx, c.Source.Stored.Name, *from); ok {
+			*from = again
+			got, err = m.call(ctx, step, again, code)
+		}
+	}
+	return got, err
+}
+
+// replaced returns the access key of that name if it is another one by now than
+// AWS has refused: it may have been rotated while somebody looked for a token code.
+func (m *Minter) replaced(ctx context.Context, name string, refused cred.Credentials) (cred.Credentials, bool) {
+	if m.Drop != nil {
+		m.Drop(ctx, name)
+	}
+	now, err := m.accessKey(ctx, name)
+	if err != nil || now.AccessKeyID == refused.AccessKeyID {
+		return cred.Credentials{}, false
+	}
+	m.Log.Debug("the access key was replaced meanwhile", "name", name)
+	return now, true
+}
+
+func (m *Minter) call(ctx context.Context, step chain.Step, from cred.Credentials, code string) (cred.Credentials, error) {
 	if step.SessionToken != nil {
 		return m.AWS.GetSessionToken(ctx, from, *step.SessionToken, code)
 	}

@@ -442,6 +442,30 @@ func TestASessionOfAKeyThatWasReplacedIsNotServed(t *testing.T) {
 	}
 }
 
+// An access key that is rotated while the user looks for the token code is not
+// the one that the session is made of, and the code is not lost.
+func TestAKeyThatIsReplacedMeanwhile(t *testing.T) {
+	b := newBench(t)
+	made := b.cloud.AddKey(awstest.UserARN)
+	code := b.TokenCode
+	b.TokenCode = func(ctx context.Context, serial string) (string, error) {
+		fresh, err := cred.Encode(cred.Credentials{AccessKeyID: made.ID, SecretAccessKey: cred.NewSecret(made.Secret)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.store.Put(ctx, store.Key{Kind: store.AccessKey, Name: "base"}, fresh)
+		b.cloud.SetKeyActive(awstest.AccessKeyID, false)
+		return code(ctx, serial)
+	}
+	var dropped []string
+	b.Drop = func(_ context.Context, name string) { dropped = append(dropped, name) }
+	b.mint(t, b.admin("admin"))
+	b.want(t, "GetSessionToken AssumeRole")
+	if b.asked.Load() != 1 || strings.Join(dropped, " ") != "base" {
+		t.Errorf("a code was asked for %d times, and dropped were %q; want 1 and base", b.asked.Load(), dropped)
+	}
+}
+
 func TestADamagedCacheKeyIsReplaced(t *testing.T) {
 	b := newBench(t)
 	b.mint(t, b.admin("admin"))
