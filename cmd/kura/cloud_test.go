@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -18,6 +19,42 @@ var inactiveUser = awstest.User{
 	Account: awstest.Account,
 	Name:    "gone",
 	Keys:    []awstest.AccessKey{{ID: "AKIAINACTIVE0EXAMPLE", Secret: "7dCT0jzAsPaX5Vv0vBLCkW9wLLtaINACTIVEXAMP", Inactive: true}},
+}
+
+// twoKeysUser has as many access keys as there can be.
+var twoKeysUser = awstest.User{
+	Account: awstest.Account,
+	Name:    "two",
+	Keys: []awstest.AccessKey{
+		{ID: "AKIATWOTWO10EXAMPLE1", Secret: "twotwotwotwotwotwotwotwotwotwotwotwotwo1"},
+		{ID: "AKIATWOTWO20EXAMPLE2", Secret: "twotwotwotwotwotwotwotwotwotwotwotwotwo2", Inactive: true, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
+	},
+}
+
+// keysRole may manage access keys, and is at the end of a chain of roles.
+var keysRole = awstest.Role{
+	Account: awstest.Account,
+	Name:    "keys",
+	IAM:     true,
+	Trust:   []awstest.Trust{{Principals: []string{"arn:aws:iam::111122223333:role/hub"}}},
+}
+
+// deny is the command "deny [ACTION...]" of scripts: an organization denies these
+// actions from now on, and no others.
+func deny(ts *testscript.TestScript, _ bool, args []string) {
+	cloudOf(ts).Deny(awstest.Account, args...)
+}
+
+// await is the command "await OP" of scripts: it waits until OP has been requested
+// since the calls were looked at last.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	for range 2000 {
+		if cloudOf(ts).Count(args[0]) > 0 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	ts.Fatalf("%s was not requested", args[0])
 }
 
 // param is the command "param OP NAME [VALUE]" of scripts: the last call of OP

@@ -50,6 +50,8 @@ const passphrase = "correct horse battery staple"
 //	                  a person runs the command on a terminal: see dialog_test.go
 //	param OP NAME [VALUE]
 //	                  the last call of OP had this parameter
+//	deny [ACTION...]  an organization denies these actions from now on, and no others
+//	await OP          wait until OP has been requested
 //	tries OP COUNT    OP was requested so often, successful or not
 //	https FILE        AWS is reached by TLS from now on; FILE gets the
 //	                  certificate to trust
@@ -76,6 +78,8 @@ func scripts(dir string) testscript.Params {
 		Setup: func(e *testscript.Env) error {
 			cloud := awstest.New(awstest.Config{})
 			cloud.AddUser(inactiveUser)
+			cloud.AddUser(twoKeysUser)
+			cloud.AddRole(keysRole)
 			e.Values["cloud"] = cloud
 			e.Values["services"] = services{}
 			e.Defer(cloud.Close)
@@ -112,6 +116,8 @@ func scripts(dir string) testscript.Params {
 			"mode":     mode,
 			"types":    types,
 			"shows":    shows,
+			"deny":     deny,
+			"await":    await,
 
 			"gnome-keyring": gnomeKeyring,
 			"kwallet":       kwallet,

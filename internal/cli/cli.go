@@ -111,6 +111,7 @@ var commands = []struct {
 	{"serve", serveCommand},
 	{"clear", clearCommand},
 	{"remove", removeCommand},
+	{"rotate", rotateCommand},
 	{"import", importCommand},
 	{"migrate", migrateCommand},
 	{"backup", backupCommand},

@@ -28,6 +28,7 @@ import (
 	"kura/internal/durable"
 	"kura/internal/prompt"
 	"kura/internal/store"
+	"kura/internal/store/all"
 )
 
 func doctorCommand(a *app) *cobra.Command {
@@ -107,10 +108,12 @@ func (a *app) examine(ctx context.Context, profile string, online bool) diagnosi
 		profiles = append(slices.Clone(profiles), "") // the store of those that name none
 	}
 	stores.onePassword(ctx, profiles)
-	stores.old(ctx, func(name string) bool {
+	concerns := func(name string) bool {
 		source := r.chain.Source.Stored
 		return profile == "" || slices.Contains(profiles, name) || source != nil && source.Name == name
-	})
+	}
+	stores.old(ctx, concerns)
+	stores.rotations(ctx, concerns)
 	if profile == "" && config != nil {
 		stores.withoutProfile()
 	}
@@ -333,7 +336,34 @@ func (s *census) old(ctx context.Context, concerns func(name string) bool) {
 				Level: doctor.Warning,
 				What:  fmt.Sprintf("the access key of %q has been the same for %d days; AWS advises to replace keys after %d", name, age/day, maxKeyAge/day),
 				Where: v.name(),
-				Fix:   fmt.Sprintf(`make a new access key in IAM, and "@kura add %s" replaces it`, shellWord(name)),
+				Fix:   fmt.Sprintf(`"@kura rotate %s" replaces it`, shellWord(name)),
+			})
+		}
+	}
+}
+
+// rotations warns of rotations that are under way, but for 1Password, which would
+// have to be asked once more.
+func (s *census) rotations(ctx context.Context, concerns func(name string) bool) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	for _, v := range s.looked {
+		if s.names[v] == nil || v.name() == all.OnePassword {
+			continue
+		}
+		names, err := v.List(ctx, store.Rotation)
+		if err != nil {
+			s.a.log.Debug("it is not known whether a rotation is under way", "backend", v.name(), "reason", err)
+		}
+		for _, name := range names {
+			if !concerns(name) {
+				continue
+			}
+			s.findings = append(s.findings, doctor.Finding{
+				Level: doctor.Warning,
+				What:  fmt.Sprintf("the rotation of the access key of %q is not finished: it was interrupted, or the old key is kept", name),
+				Where: v.name(),
+				Fix:   fmt.Sprintf(`"@kura rotate --finish %s" ends it`, shellWord(name)),
 			})
 		}
 	}

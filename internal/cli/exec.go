@@ -33,7 +33,7 @@ type mintFlags struct {
 
 func (o *mintFlags) declare(fs *pflag.FlagSet) {
 	o.declareChain(fs)
-	fs.StringVarP(&o.tokenCode, "mfa-token", "t", "", "use this MFA `code` instead of asking")
+	fs.StringVarP(&o.tokenCode, "mfa-token", "t", "", tokenCodeUsage)
 	fs.Var(duration{&o.minTTL}, "min-ttl", "renew credentials first that are good for less, such as 45m")
 	fromEnv(fs, "mfa-token") // an argument can be seen by others
 }
@@ -41,10 +41,15 @@ func (o *mintFlags) declare(fs *pflag.FlagSet) {
 // declareChain declares those that bear on the chain.
 func (o *mintFlags) declareChain(fs *pflag.FlagSet) {
 	fs.VarP(duration{&o.duration}, "duration", "d", "how long the session is to last, such as 1h (default: duration_seconds of the profile, or 1h)")
-	fs.BoolVarP(&o.noSession, "no-session", "n", false, "do without GetSessionToken")
+	fs.BoolVarP(&o.noSession, "no-session", "n", false, noSessionUsage)
 	fs.StringVar(&o.region, "region", "", "the AWS `region`")
 	fromEnv(fs, "duration", "AWS_VAULT_DURATION")
 }
+
+const (
+	noSessionUsage = "do without GetSessionToken"
+	tokenCodeUsage = "use this MFA `code` instead of asking"
+)
 
 func execCommand(a *app) *cobra.Command {
 	var o mintFlags

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -70,6 +71,12 @@ there. The config file is not touched.`,
 			return fmt.Errorf("removing the access key of %q: %w", profile, err)
 		}
 		fmt.Fprintln(a.Stdout, "Deleted credentials.")
+		switch err := s.Delete(ctx, store.Key{Kind: store.Rotation, Name: profile}); {
+		case err == nil:
+			a.log.Warn("a rotation of the key was under way: AWS may have a second access key of the user")
+		case !errors.Is(err, store.ErrNotFound):
+			return fmt.Errorf("removing what is known of a rotation of %q: %w", profile, err)
+		}
 		return a.forgetSessionsOf(ctx, s, profile)
 	}
 	return c

@@ -23,6 +23,7 @@ import (
 	"kura/internal/mint"
 	"kura/internal/onepassword"
 	"kura/internal/prompt"
+	"kura/internal/rotate"
 	"kura/internal/setup"
 	"kura/internal/store"
 	"kura/internal/store/all"
@@ -312,6 +313,7 @@ func (a *app) explain(err error) (status int, hints []string) {
 	}
 	hints = append(hints, a.hintsForTransfer(err)...)
 	hints = append(hints, hintsForSetup(err)...)
+	hints = append(hints, hintsForRotation(err)...)
 	hints = append(hints, hintsForLinkLocal(err)...)
 	hints = append(hints, hintsForLogin(err)...)
 	return status, hints
@@ -559,6 +561,52 @@ func (a *app) hintsForTransfer(err error) (hints []string) {
 	return hints
 }
 
+// hintsForRotation says how things are when a rotation has stopped, and what to
+// do about that.
+func hintsForRotation(err error) (hints []string) {
+	r, ok := errors.AsType[*rotationError](err)
+	if !ok {
+		if _, ok := errors.AsType[*noStoredKeyError](err); ok {
+			hints = append(hints, `rotate a profile that does: "@kura list" shows which access keys are stored`)
+		}
+		return hints
+	}
+	hint := func(format string, args ...any) { hints = append(hints, fmt.Sprintf(format, args...)) }
+	again := "@kura rotate " + shellWord(r.profile)
+	if e, ok := errors.AsType[*rotate.PartialError](err); ok {
+		switch e.Stage {
+		case rotate.Unchanged:
+			hint("nothing was changed")
+		case rotate.Begun:
+			hint("access key %s is stored and works, as before; %q goes on, and deletes what may have been made", e.Old, again)
+		case rotate.Made:
+			hint("access key %s is stored and works, as before; %s is made and kept; %q goes on with it", e.Old, e.New, again)
+		case rotate.Replaced:
+			hint("access key %s is stored now; %s is still active; %q goes on", e.New, e.Old, again)
+		case rotate.Off:
+			hint("access key %s is stored now; %s is inactive and still there; %q goes on", e.New, e.Old, again)
+		case rotate.Cleared:
+			hint("access key %s is stored now, and %s deleted; %q tidies up", e.New, e.Old, again)
+		}
+	}
+	if e, ok := errors.AsType[*rotate.SecondKeyError](err); ok {
+		hint("AWS allows two: find out what uses %s, and delete it in the IAM console, or with \"aws iam delete-access-key --access-key-id %s\"", e.Key.ID, e.Key.ID)
+	}
+	if e, ok := errors.AsType[*rotate.OrphanError](err); ok {
+		hint("delete %s of %s in the IAM console; the access key that is stored works, as before", e.KeyID, e.ARN)
+	}
+	if e, ok := errors.AsType[*rotate.KeptError](err); ok {
+		hint("\"%s --finish\" deletes %s now; \"%s --undo\" brings it back", again, e.Old, again)
+	}
+	if e, ok := errors.AsType[*rotate.StaleError](err); ok {
+		hint("delete what is not needed of them in the IAM console; \"@kura remove %s\" and \"@kura add %s\" forget the rotation", shellWord(e.Name), shellWord(e.Name))
+	}
+	if _, ok := errors.AsType[*rotate.OtherAccountError](err); ok {
+		hint("name a profile whose role is in the user's own account, or sign with the key itself: \"%s --no-session\"", again)
+	}
+	return hints
+}
+
 // hintsForSetup says what to do when a profile can't be set up.
 func hintsForSetup(err error) (hints []string) {
 	if _, ok := errors.AsType[*setup.NameError](err); ok {
@@ -745,6 +793,9 @@ func hintsForAWS(e *awsapi.Error) []string {
 	case awsapi.BadMFASerial:
 		return []string{"check mfa_serial in the profile: it must be the ARN of a device of the user whose key this is"}
 	case awsapi.Denied:
+		if action, ok := strings.CutPrefix(e.Op, "iam:"); ok {
+			return []string{fmt.Sprintf("the user, or the role, must be allowed iam:%s on the user; where that takes MFA, the profile needs mfa_serial", action)}
+		}
 		return []string{"the role's trust policy may not name you, or may ask for MFA (mfa_serial), an external_id or a shorter session"}
 	case awsapi.Expired:
 		return []string{`"@kura clear" forgets old sessions; try again`}

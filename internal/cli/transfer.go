@@ -25,10 +25,12 @@ type transferFlags struct {
 }
 
 func (o *transferFlags) declare(fs *pflag.FlagSet) {
-	fs.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
+	fs.BoolVar(&o.dryRun, "dry-run", false, dryRunUsage)
 	fs.BoolVar(&o.overwrite, "overwrite", false, "replace other keys of the same names")
 	fs.BoolVar(&o.rename, "rename", false, "store a key under NAME-2 where NAME is taken by another")
 }
+
+const dryRunUsage = "say what would be done, and do nothing"
 
 func (o *transferFlags) check() error {
 	if o.overwrite && o.rename {

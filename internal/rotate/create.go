@@ -32,7 +32,7 @@ func (s *run) create(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return s.failed("creating a new access key", context.Cause(ctx))
 	}
-	s.Report(Event{What: Creating})
+	s.Report(Event{What: Creating, KeyID: s.stored.AccessKeyID})
 	whole := context.WithoutCancel(ctx)
 	for try := 1; ; try++ {
 		var key cred.Credentials

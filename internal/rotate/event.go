@@ -20,7 +20,7 @@ type What int
 // The events.
 const (
 	Resuming    What = iota // an earlier rotation goes on; KeyID is the new key, if there is one
-	Creating                // a new key is about to be made
+	Creating                // a new key is about to be made, in place of this one
 	Created                 // it was made
 	Waiting                 // AWS does not know the key yet
 	Proved                  // AWS knows the key, and it is the same user's

@@ -25,7 +25,7 @@ func (r *Rotation) Plan(ctx context.Context, o Options) ([]Event, error) {
 		if err := s.refuseOthers(ctx); err != nil {
 			return nil, err
 		}
-		add(Event{What: Creating})
+		add(Event{What: Creating, KeyID: old})
 	case s.rec.New.AccessKeyID == "":
 		add(Event{What: Resuming})
 		for _, k := range s.keys {
@@ -40,7 +40,7 @@ func (r *Rotation) Plan(ctx context.Context, o Options) ([]Event, error) {
 				add(Event{What: LostDeleted, KeyID: k.ID})
 			}
 		}
-		add(Event{What: Creating})
+		add(Event{What: Creating, KeyID: old})
 	default:
 		old, isStored = s.rec.Old.AccessKeyID, s.stored.AccessKeyID == s.rec.New.AccessKeyID
 		add(Event{What: Resuming, KeyID: s.rec.New.AccessKeyID, Undo: s.rec.Undo})

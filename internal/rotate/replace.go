@@ -24,9 +24,7 @@ func (s *run) advance(ctx context.Context) error {
 	}
 	kept := s.rec.isKept()
 	if s.rec.Keep > 0 && !s.finish && !kept {
-		if err := s.forget(ctx); err != nil {
-			return err
-		}
+		s.Forget(ctx, s.replaced)
 		rec := *s.rec
 		rec.Retired = s.Now()
 		if err := s.keep(ctx, &rec); err != nil {
@@ -42,9 +40,7 @@ func (s *run) advance(ctx context.Context) error {
 	s.rec.gone = true
 	s.Report(Event{What: Deleted, KeyID: from.AccessKeyID})
 	if !kept { // else they have been forgotten, and those there are are new
-		if err := s.forget(ctx); err != nil {
-			return err
-		}
+		s.Forget(ctx, s.replaced)
 	}
 	undo := s.rec.Undo
 	if err := s.drop(ctx); err != nil {
@@ -78,7 +74,7 @@ func (s *run) establish(ctx context.Context) error {
 		}
 		if _, other := errors.AsType[*OtherUserError](err); other && s.stored.AccessKeyID != to.AccessKeyID {
 			if deleteErr := s.delete(ctx, to.AccessKeyID); deleteErr != nil {
-				return s.failed("proving the new access key", errors.Join(err, deleteErr))
+				return s.failed("deleting the new access key, which is another user's", deleteErr)
 			}
 			return s.nothingDone(ctx, "proving the new access key", err)
 		}
@@ -255,7 +251,7 @@ func (s *run) retire(ctx context.Context) error {
 // backTo brings the old key back, and returns the error that is the reason.
 func (s *run) backTo(ctx context.Context, reason error) error {
 	if err := s.takeBack(ctx); err != nil {
-		return s.failed("bringing the old access key back", errors.Join(err, reason))
+		return s.failed("bringing the old access key back", fmt.Errorf("%w, when it had to for: %w", err, reason))
 	}
 	return s.failed("proving the new access key", reason)
 }
@@ -275,12 +271,5 @@ func (s *run) takeBack(ctx context.Context) error {
 		return err
 	}
 	s.Report(Event{What: TakenBack, KeyID: from.AccessKeyID})
-	return nil
-}
-
-func (s *run) forget(ctx context.Context) error {
-	if err := s.Forget(ctx, s.replaced); err != nil {
-		return s.failed("forgetting the sessions of the old access key", err)
-	}
 	return nil
 }

@@ -54,9 +54,9 @@ type Rotation struct {
 	// they are signed with the access key itself.
 	Session func(ctx context.Context, again bool) (cred.Credentials, error)
 
-	// Forget removes the sessions that were minted from the access key, and
-	// from the copies, that have been replaced.
-	Forget func(ctx context.Context, replaced []Place) error
+	// Forget removes the sessions that were minted from what was stored in these
+	// places before.
+	Forget func(ctx context.Context, replaced []Place)
 
 	// LockFile is held meanwhile: there is one rotation at a time. Waiting is
 	// called when another process has held it for a second. "" is for a test

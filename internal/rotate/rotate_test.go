@@ -202,11 +202,10 @@ func (b *bench) process(w *wrapped) *rotate.Rotation {
 			return context.Cause(ctx)
 		},
 		Report: func(e rotate.Event) { b.events = append(b.events, e) },
-		Forget: func(_ context.Context, places []rotate.Place) error {
+		Forget: func(_ context.Context, places []rotate.Place) {
 			for _, p := range places {
 				b.forgot = append(b.forgot, p.Name)
 			}
-			return nil
 		},
 	}
 	other := store.Store(b.other)
