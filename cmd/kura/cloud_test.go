@@ -31,6 +31,13 @@ var twoKeysUser = awstest.User{
 	},
 }
 
+// oldKeyUser has an access key that should have been replaced long ago.
+var oldKeyUser = awstest.User{
+	Account: awstest.Account,
+	Name:    "old",
+	Keys:    []awstest.AccessKey{{ID: "AKIAOLDOLDOLDEXAMPLE", Secret: "oldoldoldoldoldoldoldoldoldoldoldoldold1", Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}},
+}
+
 // keysRole may manage access keys, and is at the end of a chain of roles.
 var keysRole = awstest.Role{
 	Account: awstest.Account,

@@ -79,6 +79,7 @@ func scripts(dir string) testscript.Params {
 			cloud := awstest.New(awstest.Config{})
 			cloud.AddUser(inactiveUser)
 			cloud.AddUser(twoKeysUser)
+			cloud.AddUser(oldKeyUser)
 			cloud.AddRole(keysRole)
 			e.Values["cloud"] = cloud
 			e.Values["services"] = services{}
