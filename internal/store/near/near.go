@@ -88,11 +88,15 @@ func Open(o Options) *Store {
 // changed by way of s, however.
 func (s *Store) Unwrap() store.Opened { return s.o.Store }
 
-// Direct returns s with no item kept: its Get proves what the store holds, as
+// Direct returns s with no item kept, neither here nor by the backend, which may
+// have a method Fresh for that: its Get proves what the store holds, as
 // package transfer must know.
 func (s *Store) Direct() store.Opened {
 	o := s.o
 	o.TTL = 0
+	if f, ok := o.Store.(interface{ Fresh() store.Opened }); ok {
+		o.Store = f.Fresh()
+	}
 	return Open(o)
 }
 

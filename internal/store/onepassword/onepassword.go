@@ -69,7 +69,10 @@ var (
 )
 
 // A Store is the part of a vault that is kura's.
-type Store struct{ o Options }
+type Store struct {
+	o     Options
+	fresh bool
+}
 
 var (
 	_ store.Opened = (*Store)(nil)
@@ -77,7 +80,10 @@ var (
 )
 
 // Open returns the store that the options say. It looks at nothing yet.
-func Open(o Options) *Store { return &Store{o} }
+func Open(o Options) *Store { return &Store{o: o} }
+
+// Fresh returns the store with a Get that asks 1Password's server each time.
+func (s *Store) Fresh() store.Opened { return &Store{s.o, true} }
 
 // ID implements store.Opened. It is made of what the options say, so a vault has
 // another one by its name than by its ID.
@@ -131,7 +137,11 @@ func (s *Store) Get(ctx context.Context, key store.Key) ([]byte, error) {
 		return nil, key.NotFound()
 	}
 	ref := s.ref(key)
-	it, err := s.o.Client.Item(ctx, ref)
+	get := s.o.Client.Item
+	if s.fresh {
+		get = s.o.Client.Fresh
+	}
+	it, err := get(ctx, ref)
 	if err != nil {
 		return nil, s.explain(key, err)
 	}

@@ -287,6 +287,17 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// What another process has changed a moment ago is seen by a store that is fresh.
+func TestFresh(t *testing.T) {
+	w := newWorld(t)
+	put(t, open(t, w, nil), named("prod"), key(0))
+	s := open(t, w, nil)
+	want(t, s, named("prod"), key(0))
+	put(t, open(t, w, nil), named("prod"), key(1))
+	want(t, s, named("prod"), key(0))
+	want(t, s.Fresh(), named("prod"), key(1))
+}
+
 // names are each another item's name, however like they look: to a command line,
 // to the titles of 1Password, or to a database that ignores case.
 var names = []string{
