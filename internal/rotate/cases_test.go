@@ -509,7 +509,11 @@ func TestTwoAtOnce(t *testing.T) {
 			b.events = append(b.events, e)
 			mu.Unlock()
 			if e.What == rotate.Creating {
-				<-waits // until the other one has begun to wait
+				select { // until the other one has begun to wait
+				case <-waits:
+				case <-time.After(10 * time.Second):
+					t.Error("the other one does not wait")
+				}
 			}
 		}
 		r.Waiting = sync.OnceFunc(func() { close(waits) })
@@ -600,6 +604,90 @@ func TestExecsMeanwhile(t *testing.T) {
 	wg.Wait()
 	b.wantEnd(t, "a hundred execs")
 	t.Logf("%d execs, %d of which had read a key that was replaced", got.Load(), reread.Load())
+}
+
+// unknown is AWS as it is when IAM does not know a new key yet, and STS does.
+type unknown struct {
+	rotate.AWS
+	refusals int
+}
+
+func (u *unknown) SetAccessKeyActive(ctx context.Context, from cred.Credentials, user, id string, active bool, to chain.Call) error {
+	if from.AccessKeyID != awstest.AccessKeyID && u.refusals > 0 {
+		u.refusals--
+		return &awsapi.Error{Op: "iam:UpdateAccessKey", Kind: awsapi.InvalidKey, Code: "InvalidClientTokenId"}
+	}
+	return u.AWS.SetAccessKeyActive(ctx, from, user, id, active, to)
+}
+
+// doors is AWS of which one door in two knows a new key for a while.
+type doors struct {
+	rotate.AWS
+	calls int
+}
+
+func (d *doors) GetCallerIdentity(ctx context.Context, from cred.Credentials, to chain.Call) (awsapi.Identity, error) {
+	if from.AccessKeyID != awstest.AccessKeyID {
+		if d.calls++; d.calls == 2 || d.calls == 4 {
+			return awsapi.Identity{}, &awsapi.Error{Op: "sts:GetCallerIdentity", Kind: awsapi.InvalidKey, Code: "InvalidClientTokenId"}
+		}
+	}
+	return d.AWS.GetCallerIdentity(ctx, from, to)
+}
+
+// That AWS has accepted a key once does not mean that it will the next time.
+func TestDoors(t *testing.T) {
+	b := newBench(t, newSite(t), world{})
+	r := b.process(nil)
+	d := &doors{AWS: r.AWS}
+	r.AWS = d
+	r.Report = func(e rotate.Event) {
+		if e.What == rotate.Stored && d.calls < 7 {
+			t.Errorf("the new key is stored after %d calls with it", d.calls)
+		}
+	}
+	if err := r.Run(t.Context(), rotate.Options{}); err != nil {
+		t.Error(err)
+	}
+	b.wantEnd(t, "the end")
+}
+
+// The old key does not make itself inactive: that IAM knows the new one has to be
+// seen first.
+func TestTheNewKeySignsTheEndOfTheOld(t *testing.T) {
+	b := newBench(t, newSite(t), world{})
+	r := b.process(nil)
+	r.AWS = &unknown{r.AWS, 3}
+	if err := r.Run(t.Context(), rotate.Options{}); err != nil {
+		t.Error(err)
+	}
+	for _, call := range b.cloud.Calls() {
+		if call.Op == "UpdateAccessKey" && call.KeyID == awstest.AccessKeyID {
+			t.Error("the old key has signed its own end")
+		}
+	}
+	b.wantEnd(t, "the end")
+}
+
+// A session that AWS refuses is made anew, once.
+func TestSessionThatIsRefused(t *testing.T) {
+	b := newBench(t, newSite(t), world{session: true})
+	r := b.process(nil)
+	mint, asked := r.Session, 0
+	r.Session = func(ctx context.Context, again bool) (cred.Credentials, error) {
+		if again {
+			asked++
+		}
+		s, err := mint(ctx, again)
+		if asked == 0 {
+			s.AccessKeyID = "ASIAREVOKED00EXAMPLE"
+		}
+		return s, err
+	}
+	if err := r.Run(t.Context(), rotate.Options{}); err != nil || asked != 1 {
+		t.Errorf("%v, a new session was asked for %d times, want 1", err, asked)
+	}
+	b.wantEnd(t, "the end")
 }
 
 // A context that is done stops a rotation between two calls, with what is left.
