@@ -39,19 +39,19 @@ func rotateCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rotate PROFILE",
 		Short: "replace an access key by a new one",
-		Long: `Rotate makes a new access key in IAM for the user whose key PROFILE uses, stores
-it, proves that it works, and then deletes the old one. At no moment is the key
-that is stored one that does not work: whatever happens, run it again and it goes
-on where it was interrupted.
+		Long: `Rotate makes a new access key in IAM for the user whose key PROFILE uses, proves
+that it works, stores it, and then deletes the old one. At every moment the key
+that is stored is one that works: whatever happens, run it again and it goes on
+where it was interrupted.
 
 IAM is called with a session of PROFILE, so a token code is asked for once; with
 a role, the role must be allowed to manage the user's access keys. With
---no-session, and where a session would have no MFA, which IAM refuses, the calls
-are signed with the access key itself.
+--no-session, and where a session would have no MFA, which IAM refuses, the
+calls are signed with the access key itself.
 
-With --keep-old-inactive the old key is only made inactive. --undo brings it back
-within that time, --finish deletes it before, and the next rotation after. --all
-rotates the keys of all profiles, one after another.`,
+With --keep-old-inactive the old key is only made inactive. --undo brings it
+back within that time, --finish deletes it before, and the next rotation after.
+--all rotates the keys of all profiles, one after another.`,
 		Example: `  kura rotate work
   kura rotate work --keep-old-inactive 24h
   kura rotate --all --older-than 90d --dry-run`,
@@ -109,7 +109,7 @@ func interruptible(parent context.Context) (context.Context, func()) {
 		select {
 		case <-signals:
 			signal.Stop(signals)
-			cancel(errInterrupted)
+			cancel(interruptedError{})
 		case <-ctx.Done():
 		}
 	}()
@@ -119,7 +119,11 @@ func interruptible(parent context.Context) (context.Context, func()) {
 	}
 }
 
-var errInterrupted = fmt.Errorf("interrupted: %w", context.Canceled)
+// An interruptedError says that the user, or the system, wanted an end.
+type interruptedError struct{}
+
+func (interruptedError) Error() string   { return "interrupted" }
+func (interruptedError) Is(e error) bool { return e == context.Canceled }
 
 // A rotation is one profile's, as the command line has it.
 type rotation struct {
@@ -151,7 +155,7 @@ func (a *app) rotate(ctx context.Context, profile string, o *rotateFlags, done f
 		return err
 	}
 	r.done = done
-	defer func() { a.unshared = nil }() // a session of the key that is gone
+	defer a.unshared.take() // a session of the key that is gone
 	options := rotate.Options{Keep: o.keep, OlderThan: o.olderThan}
 	switch {
 	case o.dryRun:
