@@ -582,7 +582,7 @@ func hintsForRotation(err error) (hints []string) {
 		case rotate.Made:
 			hint("access key %s is stored and works, as before; %s is made and kept; %q goes on with it", e.Old, e.New, again)
 		case rotate.Replaced:
-			hint("access key %s is stored now; %s is still active; %q goes on", e.New, e.Old, again)
+			hint("access key %s is stored now; %s is still there; %q goes on", e.New, e.Old, again)
 		case rotate.Off:
 			hint("access key %s is stored now; %s is inactive and still there; %q goes on", e.New, e.Old, again)
 		case rotate.Cleared:

@@ -365,6 +365,19 @@ func TestOtherAccounts(t *testing.T) {
 	if _, ok := errors.AsType[*rotate.OtherAccountError](err); !ok || b.recordLeft() {
 		t.Errorf("a session of another account: %v", err)
 	}
+	// It does not take the keys for gone when it goes on with a rotation, either.
+	if err := b.process(nil).Run(t.Context(), rotate.Options{Keep: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	r = b.process(nil)
+	r.Session = func(context.Context, bool) (cred.Credentials, error) { return other, nil }
+	err = r.Finish(t.Context())
+	if _, ok := errors.AsType[*rotate.OtherAccountError](err); !ok || !b.recordLeft() || len(b.keys()) != 2 {
+		t.Errorf("a session of another account finishes: %v", err)
+	}
+	if err := b.process(nil).Undo(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	// A role's session stored as if it were a key.
 	s, err := b.site.client.AssumeRole(t.Context(), first(), chain.AssumeRole{Call: b.sts(), RoleARN: roleARN, SessionName: "ann"}, "")
 	if err != nil {

@@ -128,10 +128,13 @@ type run struct {
 // Errors after the first change are *PartialError.
 func (r *Rotation) Run(ctx context.Context, o Options) error {
 	release, meanwhile, err := r.lock(ctx)
-	if err != nil || meanwhile {
+	if err != nil {
 		return err
 	}
 	defer release()
+	if meanwhile {
+		return nil
+	}
 	for {
 		s, err := r.look(ctx)
 		if err != nil {
@@ -218,8 +221,8 @@ func (s *run) turn(ctx context.Context) error {
 }
 
 func (r *Rotation) left(ctx context.Context, do func(*run) error) error {
-	release, meanwhile, err := r.lock(ctx)
-	if err != nil || meanwhile {
+	release, _, err := r.lock(ctx)
+	if err != nil {
 		return err
 	}
 	defer release()
@@ -233,8 +236,8 @@ func (r *Rotation) left(ctx context.Context, do func(*run) error) error {
 	return do(s)
 }
 
-// lock waits until this process alone rotates. If another one has replaced the
-// key in the meantime there is nothing left to do.
+// lock waits until this process alone rotates, and reports whether another one
+// has replaced the key in the meantime.
 func (r *Rotation) lock(ctx context.Context) (release func(), meanwhile bool, err error) {
 	if r.LockFile == "" {
 		return func() {}, false, nil
@@ -258,9 +261,8 @@ func (r *Rotation) lock(ctx context.Context) (release func(), meanwhile bool, er
 		release()
 		return nil, false, err
 	case after.AccessKeyID != before.AccessKeyID:
-		release()
 		r.Report(Event{What: Meanwhile, KeyID: after.AccessKeyID})
-		return nil, true, nil
+		return release, true, nil
 	}
 	return release, false, nil
 }
@@ -320,8 +322,13 @@ func (r *Rotation) look(ctx context.Context) (*run, error) {
 		}
 		s.stale = true
 	}
-	if (s.rec == nil || s.stale) && !s.exists(s.stored.AccessKeyID) {
-		// The credentials are of another account, which has a user of that name.
+	known := s.exists(s.stored.AccessKeyID)
+	if s.rec != nil && !s.stale {
+		known = s.exists(s.rec.Old.AccessKeyID) || s.exists(s.rec.New.AccessKeyID)
+	}
+	if !known {
+		// The credentials are of another account, which has a user of that name:
+		// there, both keys would seem to be gone.
 		return nil, &OtherAccountError{Name: r.Name, ARN: s.who.ARN, KeyID: s.stored.AccessKeyID}
 	}
 	return s, nil
