@@ -4,6 +4,7 @@ on the machine sees what signs in."""
 import os
 import re
 import shutil
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -23,6 +24,25 @@ role_arn = {ROLE}/developer
 kura_browser_profile = Profile of dev
 """
 
+# A browser that user 65534 comes before.
+FASTER = f"""\
+#!{sys.executable}
+import encodings.idna, os, sys, urllib.error, urllib.request  # that user can't load the first
+status, address = sys.argv[1:]
+if os.fork() == 0:
+    with open(status, "w") as out:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        try:
+            out.write(str(urllib.request.urlopen(address).status))
+        except urllib.error.HTTPError as e:
+            out.write(str(e.code))
+    os._exit(0)
+os.wait()
+os.execvp("chromium", ["chromium", address])
+"""
+
 PAGE = re.compile(r"http://127\.0\.0\.1:\d+/[A-Z2-7]{26}")
 
 
@@ -36,7 +56,8 @@ def checks(work, watcher):
             browser.page.unlink(missing_ok=True)
             shown = s.run("kura", "login", *args, answers=answers)
             lacks(shown, "SigninToken", *s.secrets())
-            return browser.shows()
+            browser.end()
+            return browser.page.read_text()
 
         with check("kura login default opens Chromium by itself, and the console shows the user, in the region of the profile"):
             page = login("default", "--browser", "chromium")
@@ -51,12 +72,21 @@ def checks(work, watcher):
 
         with check("kura login --auto-logout has Chromium sign out, and then in"):
             login("dev", "--auto-logout")
-            wait_until(lambda: [call["Op"] for call in s.calls()][-3:] == ["getSigninToken", "logout", "login"], "it signs out, and in")
+            equal([call["Op"] for call in s.calls()][-3:], ["getSigninToken", "logout", "login"])
+
+        with check("another user who is faster than the browser gets nothing, and the browser is sent there all the same"):
+            if os.getuid() != 0:
+                raise Skipped("to be another user takes root")
+            first = s.dir / "first"
+            first.write_text(FASTER)
+            first.chmod(0o700)
+            matches(login("dev", "--browser", f"{first} {s.dir}/status %s"), "Signed in as")
+            equal((s.dir / "status").read_text(), "403")
 
         with check("Chromium was given addresses of this machine, and nothing is there when it has been there"):
             browser.need()
             addresses = {m for line in watcher.holding("--dump-dom") for m in PAGE.findall(line)}
-            equal(len(addresses), 4, "addresses in argument lists:")
+            equal(len(addresses) >= 4, True, "addresses in argument lists:")
             for address in addresses:
                 try:
                     equal(urllib.request.urlopen(address, timeout=5).status, None)
@@ -66,7 +96,7 @@ def checks(work, watcher):
         with check("no argument list held a key, a sign-in token or the URL with it"):
             browser.need()
             tokens = [secret for secret in s.secrets() if secret.startswith("VCQg")]
-            equal(len(tokens), 3, "sign-in tokens:")
+            equal(len(tokens) >= 3, True, "sign-in tokens:")
             for text in ["SigninToken", *s.secrets()]:
                 equal(len(watcher.holding(text)), 0, "argument lists with a secret:")
 
@@ -75,7 +105,6 @@ def checks(work, watcher):
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as response:
                 matches(response.read().decode(), "Signed in as .*assumed-role/developer/")
 
-        browser.end()
         with check("Firefox, too, is sent by the page to the console"):
             browser.need("firefox")
             s.env["BROWSER_DATA"] += "-firefox"
@@ -98,9 +127,5 @@ class Browser:
             raise Skipped(f"there is no {name}")
 
     def end(self):
-        """Waits until it has left its files alone."""
+        """Waits until they have."""
         wait_until(lambda: not any(is_of(self.stage, pid) for pid in os.listdir("/proc")), "the browser ends", 30)
-
-    def shows(self):
-        wait_until(self.page.exists, "Chromium shows a page", 30)
-        return self.page.read_text()

@@ -412,11 +412,15 @@ func (a *app) signinToken(ctx context.Context, in consoleSession, site console.S
 }
 
 // browserOf returns the browser to use: what was given for this call comes before
-// what the profile says.
+// what the profile says. A container or a profile of its browser is of no use in
+// another.
 func (a *app) browserOf(config *awsconfig.File, profile string, given console.Browser) console.Browser {
+	if given.Command != "" {
+		return given
+	}
 	section, _ := config.Profile(profile)
 	return console.Browser{
-		Command:   cmp.Or(given.Command, section.Get("kura_browser")),
+		Command:   section.Get("kura_browser"),
 		Container: cmp.Or(given.Container, section.Get("kura_container")),
 		Profile:   cmp.Or(given.Profile, section.Get("kura_browser_profile")),
 	}
