@@ -28,13 +28,14 @@ programs that keep keys on this machine.
 
 With --prompt-segment it prints, for a shell's prompt, the profile that exec has
 set for this shell and the time that its credentials have left; where there is
-no profile, nothing. FORMAT may hold {profile}, {left} and {region}. It looks at
-the environment alone: AWS_VAULT or else AWS_PROFILE, AWS_CREDENTIAL_EXPIRATION
-and AWS_REGION.
+no profile, nothing. What is printed can be said after an equals sign, with
+{profile}, {left} and {region}. It looks at the environment alone: AWS_VAULT or
+else AWS_PROFILE, AWS_CREDENTIAL_EXPIRATION and AWS_REGION.
 
-In JSON, profiles is a list of objects with profile, session (null if none is
-cached), mfa_serial, next_code (a time, null without MFA), code_needed_now, key
-and error; stores says which stores those keys are in.`,
+In JSON, profiles is a list of objects with profile; session, which the next
+command gets (null if none is cached); shared_session, which other profiles get
+theirs from; mfa_serial; next_code, a time (null without MFA); code_needed_now;
+key and error. stores says which stores those keys are in.`,
 		Example: `  kura status
   kura status admin --watch
   PS1='$(kura status --prompt-segment) \$ '`,
