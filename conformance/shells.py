@@ -1,11 +1,12 @@
-"""Completion and the picker's neighbours in the real shells: what a person sees
-who types the beginning of a name and Tab."""
+"""Completion in the real shells, the function that switch needs there, and the
+list of profiles to choose from."""
 
 import shutil
 import subprocess
 import time
 
-from stage import Skipped, Stage, Unexpected, check, matches
+from stage import Skipped, Stage, Unexpected, check, equal, lacks, matches
+from terminal import Shell
 
 CONFIG = """\
 [default]
@@ -122,6 +123,7 @@ def checks(work):
         for name in SHELLS:
             names(s, name)
             others(s, name)
+        choosing(s)
         with check("one Tab takes bash and kura no more than 15 ms with 1000 profiles"):
             s.write_config(CONFIG + "".join(f"[profile p{n}]\nregion = eu-west-1\n" for n in range(1000)))
             best = min(float(n) for n in subprocess.check_output(["bash", "-c", TIMED], env=s.env, text=True).split())
@@ -158,6 +160,13 @@ def others(s, name):
         with Line(s, name, aliases) as line:
             for command in ("aws-vault export --no-session", "av export --no-session", "ke"):
                 matches(line.said(f"{command} prod\t"), profile("prod/admin"))
+    with check(f"{name} completes where kura is the function that switch needs"):
+        hook = {"fish": "kura init fish | source", "pwsh": "kura init powershell | Out-String | Invoke-Expression"}.get(name, f'eval "$(kura init {name})"')
+        with Line(s, name, [hook]) as line:
+            matches(line.said("kura export --no-session te\t"), profile("team:dev"))
+            said = line.said("kura switch --no-session te\t")
+            # Fish does not redirect what a function runs in parentheses.
+            matches(line.terminal.text if name == "fish" else said, profile("team:dev"))
     with check(f"{name} completes the command line after exec --"):
         if name == "pwsh":
             raise Skipped("it has no words for that")
@@ -171,3 +180,34 @@ def others(s, name):
                 line.terminal.type("\x03")
                 line.settle()
 
+
+
+def choosing(s):
+    with check("the list of profiles fits 40 columns and another size of the window, and Ctrl-C leaves the terminal as before, with 130"):
+        with Shell(s) as sh:
+            sh.terminal.resize(12, 40)
+            before = sh.line("stty -g")
+            sh.start("kura export")
+            sh.terminal.expect("本番 環境")
+            sh.terminal.resize(12, 20)
+            sh.terminal.expect("本番 環境")
+            sh.terminal.type("zz")
+            sh.terminal.expect("nothing matches")
+            sh.terminal.type("\x03")
+            matches(sh.output(), "kura: canceled$")
+            equal(sh.line("echo $?"), "130\n")
+            equal(sh.line("stty -g"), before)
+            lacks(sh.terminal.text, "\x1b[6n", "\x1b]")  # it asks the terminal nothing
+    with check("Ctrl-Z in the list of profiles gives the shell back, and after fg one can be chosen"):
+        with Shell(s) as sh:
+            before = sh.line("stty -g")
+            sh.start("kura export --no-session")
+            sh.terminal.expect("本番 環境")
+            sh.terminal.type("\x1a")
+            matches(sh.output(), "Stopped")
+            equal(sh.line("stty -g"), before)
+            sh.start("fg")
+            sh.terminal.expect("本番 環境")
+            sh.terminal.type("two\r")
+            matches(sh.output(), profile("two words"))
+            equal(sh.line("stty -g"), before)
