@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"kura/internal/awsconfig"
 	"kura/internal/chain"
 )
 
@@ -329,6 +330,53 @@ mfa_serial = arn:aws:iam::111122223333:mfa/ann
 			if _, err := was.Assume(bad, "ann"); err == nil {
 				t.Errorf("%q was taken for the ARN of a role", bad)
 			}
+		}
+	}
+}
+
+// Calls of IAM go where those of STS go that a chain makes: where the profile says
+// or, if it says nothing, that of the access key.
+func TestIAMEndpoint(t *testing.T) {
+	f, err := awsconfig.Parse("config", `
+[profile own]
+services = local
+[profile base]
+endpoint_url = http://base.example
+[profile role]
+source_profile = base
+role_arn = arn:aws:iam::111122223333:role/ops
+[profile both]
+source_profile = base
+role_arn = arn:aws:iam::111122223333:role/ops
+endpoint_url = http://both.example
+[profile none]
+[services local]
+iam =
+  endpoint_url = http://iam.example
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ profile, variable, value, want string }{
+		{"own", "", "", "http://iam.example"},
+		{"role", "", "", "http://base.example"},
+		{"both", "", "", "http://both.example"},
+		{"none", "", "", ""},
+		{"own", "AWS_ENDPOINT_URL_IAM", "http://env.example", "http://env.example"},
+		{"both", "AWS_ENDPOINT_URL", "http://env.example", "http://env.example"},
+		{"none", "AWS_ENDPOINT_URL_STS", "http://env.example", ""},
+	} {
+		c, err := chain.Resolve(f, test.profile, chain.Overrides{
+			Stored: func(name string) bool { return name != "role" && name != "both" },
+			Getenv: func(name string) string {
+				if name == test.variable {
+					return test.value
+				}
+				return ""
+			},
+		})
+		if err != nil || c.IAMEndpoint != test.want {
+			t.Errorf("%s with %s=%s: IAM at %q, %v, want %q", test.profile, test.variable, test.value, c.IAMEndpoint, err, test.want)
 		}
 	}
 }
