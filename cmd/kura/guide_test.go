@@ -45,6 +45,12 @@ var (
 	guideVaries  = regexp.MustCompile(`…|\b\d{6}\b|\bAKIA[0-9A-Z]{16}\b|\b\d+h\d+m\d+s\b|\b\d+m\d+s\b`)
 )
 
+// A reader of a guide has the AWS CLI, and a home of his own.
+const (
+	guideBegin = "[!linux] skip 'needs a pty'\nmode 700 in/bin/aws\nenv PATH=$WORK/in/bin:$PATH\nenv AWS_CONFIG_FILE=\nenv KURA_DEBUG=\ntypes\n"
+	guideAWS   = "-- in/bin/aws --\n#!/bin/sh\nexec caller-identity\n"
+)
+
 // guideScript returns the script of a guide.
 func guideScript(text string) string {
 	var script, files strings.Builder
@@ -92,7 +98,7 @@ func guideScript(text string) string {
 			fmt.Fprintf(&script, "shows '%s'\n", strings.ReplaceAll(line, "'", "''"))
 		}
 	}
-	return "env AWS_CONFIG_FILE=\nenv KURA_DEBUG=\ntypes\n" + script.String() + "leaks\n" + files.String()
+	return guideBegin + script.String() + "leaks\n" + guideAWS + files.String()
 }
 
 // reader is the program "reader TYPED STEP": somebody runs the script STEP on a

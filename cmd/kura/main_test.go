@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"kura": main, "aws-vault": main, "dialog": dialog, "confined": confined,
-		"op": opemu.Main, "opemu": opemu.Main, "sdk": sdk, "aws": awsCLI, "reader": reader, "test-browser": testBrowser})
+		"op": opemu.Main, "opemu": opemu.Main, "sdk": sdk, "caller-identity": callerIdentity, "reader": reader, "test-browser": testBrowser})
 }
 
 // passphrase is the one of every script's store.

@@ -43,9 +43,9 @@ func sdkFailed(err error) {
 	os.Exit(1)
 }
 
-// awsCLI is the command "aws sts get-caller-identity" of guides, where a reader
-// has the AWS CLI: what it says, by the SDK for Go.
-func awsCLI() {
+// callerIdentity is the command "caller-identity": by the SDK for Go it says what
+// "aws sts get-caller-identity" does.
+func callerIdentity() {
 	ctx := context.Background()
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRetryMaxAttempts(1))
 	if err != nil {

@@ -32,7 +32,7 @@ func explainCommand(a *app) *cobra.Command {
 	var asJSON bool
 	format := "text"
 	c := &cobra.Command{
-		Use:   "explain PROFILE",
+		Use:   "explain [PROFILE]",
 		Short: "show how a profile gets its credentials",
 		Long: `Explain draws how PROFILE gets its credentials: which store has the access key,
 what is asked of AWS and where, which file and line, variable or flag each
@@ -51,7 +51,7 @@ variable. stored is null where the store does not tell.`,
 		Example: `  kura explain admin
   kura explain admin --duration 4h
   kura explain admin --format svg > admin.svg`,
-		Args:              exactly("profile"),
+		Args:              atMost(1),
 		ValidArgsFunction: a.completeProfiles,
 	}
 	o.declareChain(c.Flags())
@@ -77,10 +77,14 @@ variable. stored is null where the store does not tell.`,
 		default:
 			return usagef("--format must be one of text, json, mermaid, svg, got %q", format)
 		}
-		if strings.TrimSpace(args[0]) == "" {
+		profile, err := a.profileArg(c.Context(), args)
+		if err != nil {
+			return err
+		}
+		if strings.TrimSpace(profile) == "" {
 			return usagef("the profile has no name")
 		}
-		p, wrong, err := a.picture(c.Context(), args[0], &o, c.Flags())
+		p, wrong, err := a.picture(c.Context(), profile, &o, c.Flags())
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,8 @@ func loginCommand(a *app) *cobra.Command {
 		Short: "open the AWS console in a browser, signed in",
 		Long: `Login opens the AWS console in a browser, signed in as what PROFILE leads to:
 the role, or the user whose access key it is. Without PROFILE it takes that of
-AWS_PROFILE or, failing that, the credentials in the environment.
+AWS_PROFILE; failing that, the credentials in the environment; and where there
+are none, what you choose on the terminal.
 
 SERVICE is a page of the console by a short name such as s3, ec2 or logs; the
 shell completes them. --path takes any other.
@@ -74,7 +75,7 @@ and kura_browser_profile, so that each AWS account has its own.`,
 				return err
 			}
 		}
-		profile, err := a.loginProfile(args)
+		profile, err := a.loginProfile(c.Context(), args)
 		if err != nil {
 			return err
 		}
@@ -145,13 +146,13 @@ func (a *app) completeLogin(c *cobra.Command, args []string, word string) ([]str
 
 // loginProfile returns the profile to sign in with, or "" for the credentials in
 // the environment.
-func (a *app) loginProfile(args []string) (string, error) {
+func (a *app) loginProfile(ctx context.Context, args []string) (string, error) {
 	profile := a.Getenv("AWS_PROFILE")
 	if len(args) > 0 {
 		profile = args[0]
 	}
 	if profile == "" && a.credentialsOfEnv().AccessKeyID == "" {
-		return "", usagef("required argument %q not provided, AWS_PROFILE is not set, and there are no credentials in the environment", "profile")
+		return a.pickProfile(ctx, usagef("required argument %q not provided, AWS_PROFILE is not set, and there are no credentials in the environment", "profile"))
 	}
 	return profile, nil
 }
@@ -200,6 +201,9 @@ func (a *app) login(ctx context.Context, profile, to string, o *loginFlags) erro
 		return err
 	}
 	url := site.SignIn(token, page)
+	if profile != "" {
+		a.used(profile)
+	}
 	a.shareSessions()
 	if to == "" {
 		return a.openConsole(ctx, url, site, commands, o.autoLogout)

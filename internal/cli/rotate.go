@@ -37,7 +37,7 @@ type rotateFlags struct {
 func rotateCommand(a *app) *cobra.Command {
 	var o rotateFlags
 	c := &cobra.Command{
-		Use:   "rotate PROFILE",
+		Use:   "rotate [PROFILE]",
 		Short: "replace an access key by a new one",
 		Long: `Rotate makes a new access key in IAM for the user whose key PROFILE uses, proves
 that it works, stores it, and then deletes the old one. At every moment the key
@@ -71,12 +71,19 @@ back within that time, --finish deletes it before, and the next rotation after.
 		if err := o.check(args); err != nil {
 			return err
 		}
+		profile := ""
+		if !o.all {
+			var err error
+			if profile, err = a.profileArg(c.Context(), args); err != nil {
+				return err
+			}
+		}
 		ctx, stop := interruptible(c.Context())
 		defer stop()
 		if o.all {
 			return a.rotateAll(ctx, &o)
 		}
-		return a.rotate(ctx, args[0], &o, nil)
+		return a.rotate(ctx, profile, &o, nil)
 	}
 	return c
 }
@@ -85,8 +92,8 @@ func (o *rotateFlags) check(args []string) error {
 	switch {
 	case o.all && len(args) > 0:
 		return usagef("--all and a profile: one of them says whose keys are meant")
-	case !o.all && (len(args) == 0 || strings.TrimSpace(args[0]) == ""):
-		return usagef("required argument %q not provided", "profile")
+	case len(args) > 0 && strings.TrimSpace(args[0]) == "":
+		return usagef("the profile has no name")
 	case o.finish && o.undo:
 		return usagef("--finish and --undo: the old key can't be deleted and come back")
 	case o.undo && o.all:
