@@ -345,7 +345,7 @@ def checks_of_storms(work):
         prepare(s)
         control(s, "sessions?limit=20s")
         s.env["AWS_MIN_TTL"] = "2s"
-        with check("1000 requests at once while credentials are renewed get the old ones, and kura calls STS once"), served(s, "--server") as (_, env):
+        with check("1000 requests at once while credentials are renewed get the old ones, and kura calls STS once"), served(s, "--server") as (t, env):
             v = attack.Victim(env)
             v.fetch()
             control(s, "sessions?limit=0s")
@@ -358,6 +358,10 @@ def checks_of_storms(work):
             wait_until(lambda: expiry(v) > time.time() + 60, "there are new credentials")
             equal(keys_of(v.storm(1000)), [1000])
             equal(assumed(s), 2, "after the storm STS was called")
+            with check("after 2000 requests kura has no more than 16 MiB of memory"):
+                kib = int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{t.pid}/status").read_text())[1])
+                if kib > 16 << 10:
+                    raise Unexpected(f"it has {kib} KiB")
 
 
 def keys_of(answers):

@@ -102,7 +102,7 @@ func guideScript(text string) string {
 }
 
 // reader is the program "reader TYPED STEP": somebody runs the script STEP on a
-// terminal and answers each question, which ends with a colon, with the next
+// terminal and answers each question, which ends with a colon or "(y|N)", with the next
 // line of TYPED. It prints what is on the terminal.
 func reader() {
 	typed, err := os.ReadFile(os.Args[1])
@@ -125,7 +125,7 @@ func reader() {
 		}
 		line += string(buf[:n])
 		line = line[strings.LastIndex(line, "\n")+1:]
-		if !strings.HasSuffix(line, ": ") {
+		if !strings.HasSuffix(line, ": ") && !strings.HasSuffix(line, "? (y|N) ") {
 			continue
 		}
 		if len(answers) == 0 {

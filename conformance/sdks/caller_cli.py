@@ -25,12 +25,14 @@ def main(program, seconds=0):
     if seconds == "--version":
         print(subprocess.run([program, seconds], capture_output=True, text=True).stdout.split()[0])
         return
-    end = time.monotonic() + int(seconds)
+    due = time.monotonic()
+    end = due + int(seconds)
     while True:
         print(json.dumps(call(program)), flush=True)
-        if time.monotonic() + 10 >= end:
+        due = max(due + 10, time.monotonic())  # however long it took
+        if due >= end:
             return
-        time.sleep(10)
+        time.sleep(max(0, due - time.monotonic()))
 
 
 main(*sys.argv[1:])

@@ -299,7 +299,7 @@ func admitToken(c net.Conn) error {
 func beSmall() {
 	debug.SetGCPercent(20)
 	debug.FreeOSMemory()
-	dropCode()
+	forgetPages()
 }
 
 // keeper returns what keeps the credentials of a chain at hand for a server. All

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package cli
+
+// forgetPages does nothing here.
+func forgetPages() {}
