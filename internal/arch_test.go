@@ -20,7 +20,7 @@ var layers = map[string][]string{
 	"cred":            {},
 	"awsconfig":       {},
 	"durable":         {},
-	"prompt":          {},
+	"prompt":          {"width"},
 	"harden":          {},
 	"unlocked":        {},
 	"width":           {},

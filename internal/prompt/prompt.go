@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"kura/internal/width"
 )
 
 var (
@@ -106,7 +108,7 @@ func Note(text string) (erase func()) {
 	text = harmless(text)
 	t.show(text)
 	return func() {
-		n := utf8.RuneCountInString(text)
+		n := width.Of(text)
 		back := strings.Repeat("\b", n)
 		t.show(back + strings.Repeat(" ", n) + back)
 		t.Close()
