@@ -90,7 +90,7 @@ func render(command string, lines [][]piece) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%d" viewBox="0 0 %.0f %d" role="img">
 <title>%s</title>
-<style>text{font:14px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono","Noto Sans Mono CJK JP",monospace;white-space:pre}.b{font-weight:bold}</style>
+<style>text{font:14px ui-monospace,Menlo,Consolas,"DejaVu Sans Mono","Noto Sans Mono CJK JP",monospace}.b{font-weight:bold}</style>
 <rect width="100%%" height="100%%" rx="8" fill="#0d1117"/>
 `, w, h, w, h, escape(command))
 	for i, line := range lines {
@@ -122,9 +122,20 @@ func drawPiece(b *strings.Builder, p piece, x, y float64) {
 		drawLines(b, p.text, x, y, color)
 		return
 	}
-	text := strings.TrimRight(p.text, " ")
-	fmt.Fprintf(b, `<text x="%.1f" y="%.0f" fill="%s"%s%s textLength="%.1f" lengthAdjust="spacingAndGlyphs">%s</text>`+"\n",
-		x, y+baseline, color, bold, opacity, float64(width.Of(text))*cellWidth, escape(text))
+	// Not all that shows pictures keeps more than one space between words.
+	const gap = "  "
+	for rest := p.text; rest != ""; {
+		before := len(rest) - len(strings.TrimLeft(rest, " "))
+		x, rest = x+float64(before)*cellWidth, rest[before:]
+		text, after, _ := strings.Cut(rest, gap)
+		if text = strings.TrimRight(text, " "); text == "" {
+			return
+		}
+		w := float64(width.Of(text)) * cellWidth
+		fmt.Fprintf(b, `<text x="%.1f" y="%.0f" fill="%s"%s%s textLength="%.1f" lengthAdjust="spacingAndGlyphs">%s</text>`+"\n",
+			x, y+baseline, color, bold, opacity, w, escape(text))
+		x, rest = x+w+float64(len(gap))*cellWidth, after
+	}
 }
 
 // drawLines draws characters that are made of lines or are filled. Runs of one of
