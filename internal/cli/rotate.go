@@ -379,6 +379,8 @@ func (r *rotation) report(e rotate.Event) {
 		r.print("Made access key %s inactive", hidden(e.KeyID))
 	case rotate.Kept:
 		r.print("Keeping access key %s, inactive, until %s", hidden(e.KeyID), e.Until.Local().Format(time.DateTime))
+		again := r.a.name + " rotate " + shellWord(r.profile)
+		r.print("\"%s --undo\" brings it back; \"%s --finish\" deletes it now", again, again)
 	case rotate.TakenBack:
 		r.print("Stored access key %s again, and made it active", hidden(e.KeyID))
 	case rotate.Deleting:
