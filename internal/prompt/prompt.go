@@ -89,8 +89,9 @@ func Yielding(ctx context.Context) context.Context {
 type yieldingKey struct{}
 
 // Note shows a text in the line that the terminal is at until erase is called,
-// which must be done. Questions wait so long. It shows nothing where a question is
-// open, or the terminal is not Free.
+// which must be done. Questions wait so long. It shows as much as fits one line, as
+// no way back leads over its end, and nothing where a question is open, or the
+// terminal is not Free.
 func Note(text string) (erase func()) {
 	select {
 	case turn <- struct{}{}:
@@ -106,6 +107,9 @@ func Note(text string) (erase func()) {
 		return func() {}
 	}
 	text = harmless(text)
+	if columns, _ := t.size(); utf8.RuneCountInString(text) >= columns {
+		text = string([]rune(text)[:max(columns-2, 0)]) + "…"
+	}
 	t.show(text)
 	return func() {
 		n := width.Of(text)

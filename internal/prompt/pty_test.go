@@ -151,6 +151,9 @@ func helper(what string) {
 		Note("not seen")()
 		erase()
 		show(Line(ctx, "Name: "))
+	case "ask-long-note":
+		Note(strings.Repeat("x", 80))()
+		show(Line(ctx, "Name: "))
 	case "ask-name":
 		show(Name(), nil)
 	}
@@ -430,6 +433,15 @@ func TestNote(t *testing.T) {
 	s.see("Name: ", 1)
 	s.enter("x\n")
 	s.end("x"+answered, "busy\b\b\b\b    \b\b\b\bName: x\r\n")
+}
+
+// What is as long as the line could not be taken back.
+func TestLongNote(t *testing.T) {
+	s := startSession(t, "ask-long-note", "")
+	s.see("Name: ", 1)
+	s.enter("x\n")
+	back := strings.Repeat("\b", 79)
+	s.end("x"+answered, strings.Repeat("x", 78)+"…"+back+strings.Repeat(" ", 79)+back+"Name: x\r\n")
 }
 
 func TestNoTerminal(t *testing.T) {
