@@ -177,9 +177,12 @@ func (a *app) explain(err error) (status int, hints []string) {
 		hint("correct that line of the file; nothing was changed")
 	}
 	if e, ok := errors.AsType[*chain.SettingError](err); ok {
+		_, refused := errors.AsType[*brokenError](err)
 		switch {
 		case e.Line > 0:
 			hint("correct that line of the file; nothing was changed")
+		case refused && e.Value != "":
+			hint("give %s another value", e.Setting)
 		case e.Profile != "":
 			hint("set %s in the profile", e.Setting)
 		case strings.HasPrefix(e.Setting, "--"):
