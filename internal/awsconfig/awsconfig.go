@@ -123,7 +123,7 @@ func (f *File) sectionID(text string) sectionID {
 		first, rest = text[:i], trimLeft(text[i:])
 	}
 	switch {
-	case f.credentials && rest == "" && identifier(first):
+	case f.credentials && rest == "" && sectionName(first):
 		return sectionID{kindProfile, first}
 	case f.credentials:
 		return sectionID{}
@@ -132,7 +132,7 @@ func (f *File) sectionID(text string) sectionID {
 	}
 
 	name, quoted := cutQuotes(rest)
-	if !identifier(name) && !(quoted && quotable(name)) {
+	if !sectionName(name) && !(quoted && quotable(name)) {
 		return sectionID{}
 	}
 	switch first {
@@ -146,8 +146,8 @@ func (f *File) sectionID(text string) sectionID {
 	return sectionID{}
 }
 
-// identifier reports whether s can name a section or a setting: AWS's SDKs
-// ignore those with other names.
+// identifier reports whether s can name a section or a setting everywhere: AWS's
+// SDKs ignore those with other names.
 func identifier(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -158,6 +158,19 @@ func identifier(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// sectionName reports whether s can name a section without quotes. The AWS CLI
+// and aws-vault take more for one than SDKs do, letters of other scripts above all:
+// who has such a profile there has it here.
+func sectionName(s string) bool {
+	letters := strings.Map(func(r rune) rune {
+		if r > unicode.MaxASCII && unicode.In(r, unicode.L, unicode.M, unicode.N) {
+			return 'a'
+		}
+		return r
+	}, s)
+	return identifier(letters)
 }
 
 // quotable reports whether the AWS CLI reads s in quotes as the name of a

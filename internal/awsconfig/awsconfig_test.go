@@ -335,3 +335,14 @@ func TestSkim(t *testing.T) {
 		}
 	}
 }
+
+// Letters of other scripts need no quotes: the AWS CLI reads them without.
+func TestNamesOfOtherScripts(t *testing.T) {
+	f, err := Parse("config", "[profile 本番-監査]\n[profile café]\n[profile two words]\n[profile a\xffb]\n[profile key🔑]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := f.Profiles(), []string{"本番-監査", "café"}; !slices.Equal(got, want) {
+		t.Errorf("Profiles = %q, want %q", got, want)
+	}
+}
