@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -723,6 +724,34 @@ func TestCanceled(t *testing.T) {
 			t.Errorf("canceled at event %d: %v", what, err)
 		}
 		b.wantWorking(t, "canceled")
+		if err := b.process(nil).Run(t.Context(), rotate.Options{}); err != nil || b.count(rotate.LostDeleted) > 0 {
+			t.Errorf("again: %v, reported %v", err, b.events)
+		}
+		b.wantEnd(t, "again")
+	}
+}
+
+// A process that ends as it says what it has done, as one does whose output nobody
+// reads, has kept what it says.
+func TestEndsAtReport(t *testing.T) {
+	site := newSite(t)
+	for _, what := range []rotate.What{rotate.Creating, rotate.Created, rotate.Proved, rotate.Stored, rotate.Inactive, rotate.Deleting, rotate.Deleted} {
+		b := newBench(t, site, world{session: true})
+		r := b.process(nil)
+		r.Report = func(e rotate.Event) {
+			b.events = append(b.events, e)
+			if e.What == what {
+				runtime.Goexit()
+			}
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			err := r.Run(t.Context(), rotate.Options{})
+			t.Errorf("Run returned %v after event %d", err, what)
+		}()
+		<-ended
+		b.wantWorking(t, "ended")
 		if err := b.process(nil).Run(t.Context(), rotate.Options{}); err != nil || b.count(rotate.LostDeleted) > 0 {
 			t.Errorf("again: %v, reported %v", err, b.events)
 		}

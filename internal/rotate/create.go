@@ -82,10 +82,10 @@ func (s *run) create(ctx context.Context) error {
 // deleted.
 func (s *run) keepNew(ctx context.Context, key cred.Credentials) error {
 	key.AccountID = s.stored.AccountID // as it is part of the item, if it is
-	s.Report(Event{What: Created, KeyID: key.AccessKeyID})
 	rec := *s.rec
 	rec.New = key
 	err := s.keep(ctx, &rec)
+	s.Report(Event{What: Created, KeyID: key.AccessKeyID}) // where nobody reads any more, that may be the end
 	if err == nil {
 		s.lost = false
 		return nil
