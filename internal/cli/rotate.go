@@ -107,11 +107,16 @@ func (o *rotateFlags) check(args []string) error {
 }
 
 // interruptible returns a context that ends with a signal to end. The second one
-// ends the program as it ends any other.
+// ends the program as it ends any other. That nobody reads what it prints any
+// more is no such signal.
 func interruptible(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
-	signals := make(chan os.Signal, 1)
+	signals, unread := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as it is below nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	signal.Notify(unread, syscall.SIGPIPE) // a write fails, then, and ends nothing
 	go func() {
 		select {
 		case <-signals:
@@ -122,6 +127,7 @@ func interruptible(parent context.Context) (context.Context, func()) {
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Stop(unread)
 		cancel(nil)
 	}
 }
