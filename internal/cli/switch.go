@@ -232,8 +232,10 @@ func (s *switcher) print(changes []deliver.Change, kept string) error {
 	if err != nil {
 		return err
 	}
-	keep := "_kura_former='" + kept + "'\n"
+	keep := "_kura_former='" + kept + "'\nexport -n _kura_former\n" // whatever set -a says
 	switch s.shell {
+	case "zsh":
+		keep = "typeset -g _kura_former='" + kept + "'\ntypeset -g +x _kura_former\n"
 	case "fish":
 		keep = "set -g _kura_former '" + kept + "'\n"
 	case "powershell":

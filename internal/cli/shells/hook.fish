@@ -5,6 +5,7 @@ function @kura --wraps @kura
 		command @kura $argv
 		return
 	end
+	set -l fish_trace # else the credentials would be shown
 	set -l lines (KURA_SWITCH=fish KURA_SWITCH_FORMER=$_kura_former command @kura $argv)
 	set -l result $status
 	if test "$lines[1]" = '#kura'
