@@ -471,7 +471,7 @@ func knownSettings() []string {
 		request_checksum_calculation response_checksum_validation request_min_compression_size_bytes
 		disable_request_compression sigv4a_signing_region_set auth_scheme_preference account_id_endpoint_mode
 		sdk_ua_app_id tcp_keepalive parameter_validation api_versions login_session
-		kura_backend mfa_source mfa_process include_profile session_tags transitive_session_tags source_identity
+		kura_backend kura_browser kura_container kura_browser_profile mfa_source mfa_process include_profile session_tags transitive_session_tags source_identity
 		web_identity_token_process`)
 }
 
