@@ -53,6 +53,9 @@ there. The config file is not touched.`,
 		}
 		if !slices.Contains(names, profile) {
 			// An earlier remove may not have come as far as this.
+			if err := a.forgetRotation(ctx, s, profile); err != nil {
+				return err
+			}
 			if err := a.forgetSessionsOf(ctx, s, profile); err != nil {
 				return err
 			}
@@ -71,15 +74,26 @@ there. The config file is not touched.`,
 			return fmt.Errorf("removing the access key of %q: %w", profile, err)
 		}
 		fmt.Fprintln(a.Stdout, "Deleted credentials.")
-		switch err := s.Delete(ctx, store.Key{Kind: store.Rotation, Name: profile}); {
-		case err == nil:
-			a.log.Warn("a rotation of the key was under way: AWS may have a second access key of the user")
-		case !errors.Is(err, store.ErrNotFound):
-			return fmt.Errorf("removing what is known of a rotation of %q: %w", profile, err)
+		if err := a.forgetRotation(ctx, s, profile); err != nil {
+			return err
 		}
 		return a.forgetSessionsOf(ctx, s, profile)
 	}
 	return c
+}
+
+// forgetRotation removes what is known of a rotation of an access key, which has
+// keys in it that may work.
+func (a *app) forgetRotation(ctx context.Context, v *vault, accessKey string) error {
+	err := v.Delete(ctx, store.Key{Kind: store.Rotation, Name: accessKey})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("removing what is known of a rotation of %q: %w", accessKey, err)
+	}
+	a.log.Warn("a rotation of the key was under way: AWS may have a second access key of the user")
+	return nil
 }
 
 // A notStoredError says that there is no access key to remove.
