@@ -70,6 +70,15 @@ func (a *app) migrate(ctx context.Context, o *migrateFlags) error {
 	}
 	source := readNamed(from, names)
 	if o.deleteSource {
+		rotating, err := from.List(ctx, store.Rotation)
+		if err != nil {
+			return fmt.Errorf("finding out whether keys in %s are being rotated: %w", from.name(), err)
+		}
+		for _, name := range rotating {
+			if slices.Contains(names, name) {
+				return &rotatingError{name, from.name()}
+			}
+		}
 		source.Delete = func(ctx context.Context, name string) error {
 			if err := from.Delete(ctx, store.Key{Kind: store.AccessKey, Name: name}); err != nil {
 				return err
@@ -99,6 +108,14 @@ func (a *app) migrate(ctx context.Context, o *migrateFlags) error {
 		}
 	}
 	return t.verdict()
+}
+
+// A rotatingError says that a key is not moved, because what is known of its
+// rotation, which has both keys in it, would be left behind.
+type rotatingError struct{ name, where string }
+
+func (e *rotatingError) Error() string {
+	return fmt.Sprintf("the rotation of the access key of %q in %s is not finished", e.name, e.where)
 }
 
 // migration returns the two stores of a migration.

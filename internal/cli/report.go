@@ -567,6 +567,9 @@ func (a *app) hintsForTransfer(err error) (hints []string) {
 // hintsForRotation says how things are when a rotation has stopped, and what to
 // do about that.
 func hintsForRotation(err error) (hints []string) {
+	if e, ok := errors.AsType[*rotatingError](err); ok {
+		return []string{fmt.Sprintf("\"@kura rotate --finish %s\" ends it, with that backend in use", shellWord(e.name))}
+	}
 	r, ok := errors.AsType[*rotationError](err)
 	if !ok {
 		if _, ok := errors.AsType[*noStoredKeyError](err); ok {
