@@ -412,6 +412,15 @@ func writeConfig(f *awsconfig.File) error {
 	name := f.Name()
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
+	} else if to, err := os.Readlink(name); err == nil { // to where nothing is yet
+		if !filepath.IsAbs(to) {
+			dir, err := filepath.EvalSymlinks(filepath.Dir(name))
+			if err != nil {
+				return err
+			}
+			to = filepath.Join(dir, to)
+		}
+		name = to
 	}
 	perm := os.FileMode(0o600)
 	if info, err := os.Stat(name); err == nil {

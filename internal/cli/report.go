@@ -605,7 +605,7 @@ func hintsForRotation(err error) (hints []string) {
 		hint("\"%s --finish\" deletes %s now; \"%s --undo\" brings it back", again, e.Old, again)
 	}
 	if e, ok := errors.AsType[*rotate.StaleError](err); ok {
-		hint("delete what is not needed of them in the IAM console; \"@kura remove %s\" and \"@kura add %s\" forget the rotation", shellWord(e.Name), shellWord(e.Name))
+		hint("delete the keys of that rotation in the IAM console, but not %s, which is stored; when they are gone, \"%s\" goes on", e.Stored, again)
 	}
 	if _, ok := errors.AsType[*rotate.OtherAccountError](err); ok {
 		hint("name a profile whose role is in the user's own account, or sign with the key itself: \"%s --no-session\"", again)
