@@ -7,6 +7,7 @@ import sys
 
 import clients
 import interrupted
+import killed
 import login
 import memory
 import onepassword
@@ -28,7 +29,7 @@ def main(work, *only):
     parts = []
     for program in ("kura", "aws-vault"):
         parts += [(vault.checks, program, tools), (traces.checks, program, tools)]
-    parts += [(clients.checks, tools), (process.checks, tools), (onepassword.checks, tools), (session_cache.checks, tools), (refresh.checks, tools), (terminal.checks,), (shells.checks,), (memory.checks,), (interrupted.checks,)]
+    parts += [(clients.checks, tools), (process.checks, tools), (onepassword.checks, tools), (session_cache.checks, tools), (refresh.checks, tools), (terminal.checks,), (shells.checks,), (memory.checks,), (interrupted.checks,), (killed.checks,)]
     parts += [(login.checks, watcher)]
     parts += [(servers.checks,)]
     parts += [(traces.checks_of_arguments, watcher)]  # of all that has run before
