@@ -122,7 +122,7 @@ func TestCopy(t *testing.T) {
 	const code = "\x1b]52;c;aHR0cHM6Ly9zaWduaW4uZXhhbXBsZS9mZWRlcmF0aW9uP1NpZ25pblRva2VuPXNlY3JldC1vZi1leGFtcGxl\a"
 	for _, test := range []struct{ variable, want string }{
 		{"X=", code},
-		{"TMUX=/tmp/tmux", code + "\x1bPtmux;\x1b" + code + "\x1b\\"},
+		{"TMUX=socket", code + "\x1bPtmux;\x1b" + code + "\x1b\\"},
 		{"TERM=screen.xterm", "\x1bP" + code + "\x1b\\"},
 	} {
 		var terminal bytes.Buffer
