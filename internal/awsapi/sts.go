@@ -131,6 +131,28 @@ type Identity struct {
 	UserID  string // AWS's unique ID of the user, or of the role and the session's name
 }
 
+// Partition returns the partition of i, "" if it has none.
+func (i Identity) Partition() string {
+	_, rest, _ := strings.Cut(i.ARN, ":")
+	name, _, _ := strings.Cut(rest, ":")
+	return name
+}
+
+// UserName returns the name of an IAM user, which stands after the path in the
+// ARN; it is "" for the root user. Others are no users.
+func (i Identity) UserName() (name string, ok bool) {
+	parts := strings.SplitN(i.ARN, ":", 6)
+	if len(parts) < 6 || parts[2] != "iam" {
+		return "", false
+	}
+	if parts[5] == "root" {
+		return "", true
+	}
+	path, ok := strings.CutPrefix(parts[5], "user/")
+	name = path[strings.LastIndexByte(path, '/')+1:]
+	return name, ok && name != ""
+}
+
 // GetCallerIdentity returns who from belongs to. No policy can forbid it, so
 // it tells whether credentials work.
 //

@@ -320,13 +320,13 @@ func (a *app) asCaller(ctx context.Context, c chain.Chain, credentials cred.Cred
 	if err != nil {
 		return in, err
 	}
-	in.partition = partitionOf(who.ARN)
+	in.partition = who.Partition()
 	if !credentials.SessionToken.IsZero() {
 		return in, nil
 	}
 	f := awsapi.FederationToken{Call: c.STS, Policy: allowAll}
 	f.Partition = in.partition
-	if f.Name, err = federatedName(who.ARN); err != nil {
+	if f.Name, err = federatedName(who); err != nil {
 		return in, err
 	}
 	if f.Duration, err = a.federationDuration(o); err != nil {
@@ -336,22 +336,13 @@ func (a *app) asCaller(ctx context.Context, c chain.Chain, credentials cred.Cred
 	return in, err
 }
 
-// partitionOf returns the partition of an ARN, "" if it is none.
-func partitionOf(arn string) string {
-	rest, _ := strings.CutPrefix(arn, "arn:")
-	partition, _, _ := strings.Cut(rest, ":")
-	return partition
-}
-
-// federatedName returns the name of a user, given by ARN and maybe in a path, in
-// the 2 to 32 characters that GetFederationToken takes. The error is a
-// *notUserError.
-func federatedName(arn string) (string, error) {
-	part := strings.SplitN(arn, ":", 6)
-	if len(part) < 6 || !strings.HasPrefix(part[5], "user/") {
-		return "", &notUserError{arn}
+// federatedName returns the name of a user in the 2 to 32 characters that
+// GetFederationToken takes. The error is a *notUserError.
+func federatedName(who awsapi.Identity) (string, error) {
+	name, ok := who.UserName()
+	if !ok || name == "" {
+		return "", &notUserError{who.ARN}
 	}
-	name := part[5][strings.LastIndexByte(part[5], '/')+1:]
 	if len(name) < 2 {
 		name = "user-" + name
 	}

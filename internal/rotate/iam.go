@@ -3,7 +3,6 @@ package rotate
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"kura/internal/awsapi"
@@ -87,25 +86,4 @@ func (s *run) call(ctx context.Context, do func(from cred.Credentials) error) er
 func isRefused(err error) bool {
 	e, ok := errors.AsType[*awsapi.Error](err)
 	return ok && (e.Kind == awsapi.InvalidKey || e.Kind == awsapi.Expired)
-}
-
-// userName returns the name of the user in an ARN, which stands after the path;
-// it is "" for the root user. Others have no access keys of their own.
-func userName(arn string) (string, bool) {
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 || parts[2] != "iam" {
-		return "", false
-	}
-	if parts[5] == "root" {
-		return "", true
-	}
-	path, ok := strings.CutPrefix(parts[5], "user/")
-	name := path[strings.LastIndex(path, "/")+1:]
-	return name, ok && name != ""
-}
-
-func partition(arn string) string {
-	_, rest, _ := strings.Cut(arn, ":")
-	name, _, _ := strings.Cut(rest, ":")
-	return name
 }

@@ -308,10 +308,10 @@ func (r *Rotation) look(ctx context.Context) (*run, error) {
 		return nil, fmt.Errorf("finding out whose access key %q is: %w", r.Name, err)
 	}
 	var ok bool
-	if s.user, ok = userName(s.who.ARN); !ok {
+	if s.user, ok = s.who.UserName(); !ok {
 		return nil, &NotUserError{Name: r.Name, ARN: s.who.ARN}
 	}
-	s.iam = chain.Call{Partition: partition(s.who.ARN), Endpoint: r.IAMEndpoint}
+	s.iam = chain.Call{Partition: s.who.Partition(), Endpoint: r.IAMEndpoint}
 	if s.keys, err = s.list(ctx); err != nil {
 		return nil, s.failed("listing the access keys", err)
 	}
