@@ -18,8 +18,7 @@ import (
 // What is indented by four spaces and begins with "$ " is a command for sh, on a
 // terminal; the indented lines after it are among what it prints there. In them
 // an ellipsis is anything, and so is what changes from one time to the next:
-// token codes, times and access key IDs of AWS. A command that ends in failure
-// has a line "exit status N" after it, which is not printed by it.
+// token codes, times and access key IDs of AWS. Each command must end well.
 //
 // A comment of HTML that begins with "test: " holds lines of a script, for what
 // a reader does by other means. One that is "append: FILE" is for what is
@@ -75,24 +74,16 @@ func guideScript(text string) string {
 		if !ok {
 			continue
 		}
-		for strings.HasSuffix(command, `\`) {
-			i++
-			command += "\n" + strings.TrimPrefix(lines[i], "    ")
-		}
 		var shown []string
-		status := "0"
 		for i+1 < len(lines) && strings.HasPrefix(lines[i+1], "    ") && !strings.HasPrefix(lines[i+1], "    $ ") {
 			i++
 			line := strings.TrimRight(strings.TrimPrefix(lines[i], "    "), " ")
-			if n, ok := strings.CutPrefix(line, "exit status "); ok {
-				status = n
-			} else if line != "" && line != "…" {
+			if line != "" && line != "…" {
 				shown = append(shown, line)
 			}
 		}
-		// The status is looked at inside, as a script knows only good and bad.
 		steps++
-		fmt.Fprintf(&files, "-- in/step%d --\n%s\ntest $? = %s\n", steps, command, status)
+		fmt.Fprintf(&files, "-- in/step%d --\n%s\n", steps, command)
 		fmt.Fprintf(&script, "exec reader in/typed in/step%d\ntypes\n", steps)
 		for _, line := range shown {
 			fmt.Fprintf(&script, "shows '%s'\n", strings.ReplaceAll(line, "'", "''"))

@@ -43,7 +43,7 @@ type Keeper struct {
 	Refused func(error) bool
 
 	// Turn is shared by Keepers that ask the same person, who has one question
-	// before him at a time, and none that the answer to another has settled. It
+	// before them at a time, and none that the answer to another has settled. It
 	// has room for one value. It may be nil.
 	Turn chan struct{}
 
@@ -418,7 +418,7 @@ func (k *Keeper) renewByPerson(ctx context.Context, have cred.Credentials) (cred
 	}
 	serial := k.Minter.NeedsCode(ctx, k.Chain, k.Minter.Now())
 	if serial == "" {
-		return cred.Credentials{}, errSettled // by who had his turn before
+		return cred.Credentials{}, errSettled // by who had their turn before
 	}
 	k.tell(Notice{Kind: CodeNow, Serial: serial, Expires: have.Expires})
 	code, err := k.Minter.TokenCode(needed, serial)
